@@ -1,0 +1,1 @@
+"""BEES: federated learning on a shared ledger at the wireless edge."""

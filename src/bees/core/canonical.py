@@ -1,0 +1,53 @@
+"""One canonical encoding for everything that is signed or hashed.
+
+Values are msgspec structs, written as MessagePack arrays in the order of their fields, integers in their
+shortest form. A decoder takes no other spelling of the same value: it encodes what it has read again, and
+refuses the bytes if they differ.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeVar
+
+import msgspec
+
+from bees.core.errors import MalformedError, NonCanonicalError
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of everything that is written to the chain: frozen, positional, no field skipped."""
+
+
+def encode(value: object) -> bytes:
+    """The canonical bytes of ``value``."""
+    return _encoder.encode(value)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """The value whose canonical bytes are ``data``.
+
+    Raises:
+        MalformedError: the bytes are no ``kind``.
+        NonCanonicalError: they are one, but spelled in another way.
+    """
+    try:
+        value = _decoder(kind).decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise MalformedError(_name(kind), str(error)) from error
+    if _encoder.encode(value) != data:
+        raise NonCanonicalError(_name(kind))
+    return value
+
+
+@lru_cache(maxsize=64)
+def _decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    return msgspec.msgpack.Decoder(kind, strict=True)
+
+
+def _name(kind: type) -> str:
+    return getattr(kind, "__name__", str(kind))

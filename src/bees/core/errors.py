@@ -1,0 +1,373 @@
+"""Every error that BEES raises on purpose, in one tree.
+
+Each error is a dataclass: its fields hold what is at fault, and ``str(error)`` is one line that names them
+and, where there is one, the fix. ``exit_code`` is what the command line ends with: 2 for bad input, 1 for a
+failed verification or a run that could not end well.
+
+::
+
+    BeesError
+    ├── InputError                   what a person handed in is wrong (exit 2)
+    │   ├── ScenarioError            a key of a scenario: source, key, value
+    │   ├── DatasetError             a data file that is broken, altered or does not fit
+    │   ├── OutputError              an output folder that exists, or cannot be written
+    │   └── RunFolderError           a folder that is not a run, or lacks a part
+    ├── CodecError                   numbers and bytes that have no exact meaning (exit 2)
+    │   ├── WeightRangeError         NaN, infinity or out of the fixed-point range
+    │   ├── ModelShapeError          arrays that do not fit the model description
+    │   ├── MalformedError           bytes that do not decode
+    │   └── NonCanonicalError        bytes that decode, but are another spelling of the same value
+    ├── ContractError                the contract or its virtual machine (exit 1)
+    │   ├── ContractLoadError        not a module, or one that breaks the ABI or its limits
+    │   ├── ContractTrapError        it trapped while running
+    │   ├── OutOfFuelError           it used up its fuel
+    │   ├── ContractOutputError      it returned what the ABI forbids
+    │   └── VirtualMachineError      the runtime does not behave as the genesis pins it
+    ├── LedgerError                  the chain's rules (exit 1)
+    │   ├── GenesisError             a genesis that no honest server can start from
+    │   ├── TransactionError         a transaction that is refused; its subclasses say why
+    │   ├── BlockError               a block that is refused; its subclasses say why
+    │   ├── ProofError               a Merkle path or commit quorum that does not prove its claim
+    │   └── MissingBlobError         bytes that the contract must read are not at hand
+    ├── DoubleSignError              a signer refused to sign a second, different duty (exit 1)
+    ├── EngineError                  the engine that orders blocks cannot go on (exit 1)
+    ├── ChainFileError               a chain file that is cut, altered or not a chain (exit 1)
+    └── NoDeviceLeftError            every device is empty (exit 1)
+
+The subclasses of TransactionError and BlockError stand beside the rules that they guard, in
+``bees.ledger.refusals``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+
+class BeesError(Exception):
+    """Root of the tree. Subclasses are dataclasses that define ``message``."""
+
+    exit_code: ClassVar[int] = 1
+
+    @property
+    def message(self) -> str:
+        """One line that says what is wrong, where, and how to put it right."""
+        return self.__class__.__name__
+
+    def __str__(self) -> str:
+        return self.message
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error and its fields, ready for JSON."""
+        named = {f.name: _plain(getattr(self, f.name)) for f in _fields(self)}
+        return {"error": self.__class__.__name__, "message": self.message, **named}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A dataclass bypasses Exception.__init__, so pickling between worker processes needs the fields.
+        return (self.__class__, tuple(getattr(self, f.name) for f in _fields(self)))
+
+
+def _fields(error: BeesError) -> tuple[Any, ...]:
+    return fields(error) if hasattr(error, "__dataclass_fields__") else ()  # type: ignore[arg-type]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def did_you_mean(wrong: str, known: list[str] | tuple[str, ...]) -> str:
+    """A closing clause that suggests the nearest known word, or lists all of them."""
+    from difflib import get_close_matches  # noqa: PLC0415  # costs start-up time, and is for the unlucky only
+
+    near = get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+@dataclass(eq=False)
+class InputError(BeesError):
+    """Something that a person handed in is wrong.
+
+    Attributes:
+        source: the file, option or argument at fault.
+        problem: what is wrong with it, and how to put it right.
+    """
+
+    source: str
+    problem: str
+
+    exit_code: ClassVar[int] = 2
+
+    @property
+    def message(self) -> str:
+        return f"{self.source}: {self.problem}"
+
+
+@dataclass(eq=False)
+class ScenarioError(InputError):
+    """A scenario has an unknown key or an impossible value.
+
+    Attributes:
+        key: dotted path of the key at fault, such as ``radio.bandwidth_hz``.
+        value: the value that was given.
+    """
+
+    key: str = ""
+    value: object = None
+
+    @property
+    def message(self) -> str:
+        return f"{self.source}: {self.key} = {self.value!r}: {self.problem}"
+
+
+@dataclass(eq=False)
+class DatasetError(InputError):
+    """A data file is broken, altered, or does not fit what it is used for."""
+
+
+@dataclass(eq=False)
+class OutputError(InputError):
+    """An output folder exists already, or cannot be written."""
+
+
+@dataclass(eq=False)
+class RunFolderError(InputError):
+    """A folder is not a run, or lacks a part that is needed."""
+
+
+class CodecError(BeesError):
+    """Numbers or bytes that have no exact meaning."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(eq=False)
+class WeightRangeError(CodecError):
+    """A weight is NaN, infinite, or outside of the fixed-point range.
+
+    Attributes:
+        index: position of the first such weight in the flat vector.
+        value: the weight.
+        limit: the largest magnitude that the exponent can hold.
+    """
+
+    index: int
+    value: float
+    limit: float
+
+    @property
+    def message(self) -> str:
+        return f"weight {self.index} is {self.value!r}, outside of ±{self.limit:g}: lower the learning rate, or the model's exponent"
+
+
+@dataclass(eq=False)
+class ModelShapeError(CodecError):
+    """Arrays or bytes do not fit the model description.
+
+    Attributes:
+        expected: what the description says.
+        found: what was given.
+    """
+
+    expected: str
+    found: str
+
+    @property
+    def message(self) -> str:
+        return f"the model is {self.expected}, but {self.found} was given"
+
+
+@dataclass(eq=False)
+class MalformedError(CodecError):
+    """Bytes that do not decode to what they should be.
+
+    Attributes:
+        what: the type that was expected.
+        problem: the decoder's complaint.
+    """
+
+    what: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"not a valid {self.what}: {self.problem}"
+
+
+@dataclass(eq=False)
+class NonCanonicalError(CodecError):
+    """Bytes that decode, but spell the value in another way than the canonical one.
+
+    Attributes:
+        what: the type that was decoded.
+    """
+
+    what: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.what} is not in its canonical encoding"
+
+
+@dataclass(eq=False)
+class ContractError(BeesError):
+    """The contract, or the virtual machine that runs it.
+
+    Attributes:
+        problem: what went wrong.
+    """
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class ContractLoadError(ContractError):
+    """Not a WebAssembly module, or one that breaks the ABI or its limits."""
+
+
+@dataclass(eq=False)
+class ContractTrapError(ContractError):
+    """The contract trapped while it ran."""
+
+
+@dataclass(eq=False)
+class OutOfFuelError(ContractError):
+    """The contract used up its fuel."""
+
+
+@dataclass(eq=False)
+class ContractOutputError(ContractError):
+    """The contract returned what the ABI forbids."""
+
+
+@dataclass(eq=False)
+class VirtualMachineError(ContractError):
+    """The WebAssembly runtime does not behave as the genesis pins it."""
+
+
+class LedgerError(BeesError):
+    """The chain's rules."""
+
+
+@dataclass(eq=False)
+class GenesisError(LedgerError):
+    """A genesis that no honest server can start from.
+
+    Attributes:
+        field: the field at fault.
+        problem: what is wrong with it.
+    """
+
+    field: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"genesis: {self.field}: {self.problem}"
+
+
+class TransactionError(LedgerError):
+    """A transaction that is refused. Its subclasses, in ``bees.ledger.refusals``, say why."""
+
+
+class BlockError(LedgerError):
+    """A block that is refused. Its subclasses, in ``bees.ledger.refusals``, say why."""
+
+
+@dataclass(eq=False)
+class ProofError(LedgerError):
+    """A Merkle path or a commit quorum does not prove its claim.
+
+    Attributes:
+        problem: which step failed.
+    """
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"proof refused: {self.problem}"
+
+
+@dataclass(eq=False)
+class MissingBlobError(LedgerError):
+    """Bytes that the contract must read are not at hand.
+
+    Attributes:
+        commitment: BLAKE3 commitment of the missing update.
+    """
+
+    commitment: bytes
+
+    @property
+    def message(self) -> str:
+        return f"update {self.commitment.hex()[:16]} is missing"
+
+
+@dataclass(eq=False)
+class DoubleSignError(BeesError):
+    """A signer refused to sign a second, different duty for the same round.
+
+    Attributes:
+        duty: the kind of duty, such as ``Publish``.
+        round: the communication round.
+    """
+
+    duty: str
+    round: int
+
+    @property
+    def message(self) -> str:
+        return f"already signed another {self.duty} for round {self.round}"
+
+
+@dataclass(eq=False)
+class EngineError(BeesError):
+    """The engine that orders blocks cannot go on.
+
+    Attributes:
+        problem: why.
+    """
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class ChainFileError(BeesError):
+    """A chain file is cut, altered or not a chain.
+
+    Attributes:
+        path: the file.
+        problem: what is wrong with it.
+    """
+
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+@dataclass(eq=False)
+class NoDeviceLeftError(BeesError):
+    """Every device is empty, so no more round can be trained.
+
+    Attributes:
+        round: the communication round that found nobody.
+    """
+
+    round: int
+
+    @property
+    def message(self) -> str:
+        return f"no device left at block {self.round}: every battery is empty"
