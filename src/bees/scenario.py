@@ -232,7 +232,7 @@ class Scenario(Section, frozen=True):
 
     name: Name = "bees"
     blocks: Count = 50
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     topology: Topology = Topology()
     radio: Radio = Radio()
     computation: Computation = Computation()
