@@ -158,7 +158,8 @@ class WeightRangeError(CodecError):
 
     @property
     def message(self) -> str:
-        return f"weight {self.index} is {self.value!r}, outside of ±{self.limit:g}: lower the learning rate, or the model's exponent"
+        fix = "lower the learning rate, or the model's exponent"
+        return f"weight {self.index} is {self.value!r}, outside of ±{self.limit:g}: {fix}"
 
 
 @dataclass(eq=False)

@@ -1,0 +1,81 @@
+"""SmartContract(w_l, N) of Algorithm 1: the contract of the chain, run on the frozen ballot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bees.core.errors import MissingBlobError
+from bees.core.fixed_point import bytes_to_words, words_to_bytes
+from bees.ledger.commitments import commit_to_update, hash_model
+from bees.ledger.transition import ContractResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bees.contract.vm import VirtualMachine
+    from bees.core.fixed_point import Words
+    from bees.ledger.state import EligibleUpdate, State
+
+    ReadUpdate = Callable[[bytes], bytes | None]
+
+
+class ContractExecutor:
+    """Runs contracts for one replica, or for several that share what they have found.
+
+    It keeps the words of w_g, which the state names only by their hash, and the result of the last ballot, so
+    that a proposal, its check and its execution run the contract once.
+
+    Attributes:
+        models: words of the last global models, by hash.
+    """
+
+    def __init__(self, machine: VirtualMachine, read_update: ReadUpdate, initial_model: Words) -> None:
+        """Start from w_g(0).
+
+        Args:
+            machine: executes WebAssembly.
+            read_update: gives the bytes of a committed update, or None.
+            initial_model: words of w_g(0), shape (P,).
+        """
+        self._machine = machine
+        self._read_update = read_update
+        self.models: dict[bytes, Words] = {hash_model(words_to_bytes(initial_model)): initial_model}
+        self._last: tuple[tuple[object, ...], ContractResult] | None = None
+
+    def check(self, code: bytes) -> None:
+        """Refuse code that is no contract.
+
+        Raises:
+            ContractError: why.
+        """
+        self._machine.load(code)
+
+    def run(self, state: State) -> ContractResult:
+        """Result of the contract in force on ``state.ballot``.
+
+        Raises:
+            ContractError: it has no result.
+            MissingBlobError: an update that it must read is not at hand, or is not what was committed.
+        """
+        question = (state.genesis.chain_id, state.round, state.contract, state.model, state.ballot)
+        if self._last is None or self._last[0] != question:
+            self._last = (question, self._run(state))
+        return self._last[1]
+
+    def _run(self, state: State) -> ContractResult:
+        contract = self._machine.load(state.contract)
+        eligible = state.ballot.eligible if state.ballot else ()
+        correct, samples = [e.correct for e in eligible], [e.samples for e in eligible]
+        picked = [eligible[i] for i in contract.select(correct, samples, state.genesis.top_m)]
+        updates = [self._words(state, update) for update in picked]
+        words = contract.aggregate([e.samples for e in picked], updates, self.models[state.model])
+        model = hash_model(words_to_bytes(words))
+        self.models = {state.model: self.models[state.model], model: words}
+        return ContractResult(tuple(e.device for e in picked), model)
+
+    def _words(self, state: State, update: EligibleUpdate) -> Words:
+        data = self._read_update(update.commitment)
+        if data is None or commit_to_update(update.device, state.round, data) != update.commitment:
+            raise MissingBlobError(update.commitment)
+        state.genesis.model.check(data)
+        return bytes_to_words(data)

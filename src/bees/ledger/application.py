@@ -1,0 +1,170 @@
+"""The ledger as an application, shaped like ABCI 2.0: an engine orders blocks, this judges and executes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from bees.core.errors import MissingBlobError, TransactionError
+from bees.core.keys import is_signed_by
+from bees.ledger.block import Batch
+from bees.ledger.genesis import check_genesis
+from bees.ledger.refusals import AppHashError, BadSignatureError, InvalidTransactionError
+from bees.ledger.rounds import close_phases
+from bees.ledger.state import State, initial_state, state_tree
+from bees.ledger.transactions import author_key, canonical_order, signing_bytes
+from bees.ledger.transition import apply_transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bees.ledger.genesis import SignedGenesis
+    from bees.ledger.merkle import MerklePath
+    from bees.ledger.transactions import Signed
+    from bees.ledger.transition import ContractRunner
+
+_MEMO_LIMIT = 1 << 14
+
+
+@dataclass
+class Memo:
+    """What has been checked already. Each entry is the result of a pure function, so replicas may share one.
+
+    Attributes:
+        signatures: (public key, message, signature) of every signature that was found valid.
+        executions: the state that a list of transactions leads to, by (app hash before, transactions root).
+    """
+
+    signatures: set[tuple[bytes, bytes, bytes]] = field(default_factory=set[tuple[bytes, bytes, bytes]])
+    executions: dict[tuple[bytes, bytes], Execution] = field(default_factory=dict[tuple[bytes, bytes], "Execution"])
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether the signature is valid, looked up or checked."""
+        key = (public_key, message, signature)
+        if key in self.signatures:
+            return True
+        if not is_signed_by(public_key, message, signature):
+            return False
+        if len(self.signatures) >= _MEMO_LIMIT:
+            self.signatures.clear()
+        self.signatures.add(key)
+        return True
+
+    def remember(self, key: tuple[bytes, bytes], execution: Execution) -> None:
+        """Keep an execution, and forget the oldest ones."""
+        self.executions[key] = execution
+        while len(self.executions) > 4:  # noqa: PLR2004  # a height's proposals; older ones never come again
+            del self.executions[next(iter(self.executions))]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A state and its app hash."""
+
+    state: State
+    app_hash: bytes
+
+
+class Application:
+    """One replica's view of the chain.
+
+    Attributes:
+        state: after the last committed block.
+        app_hash: Merkle root of that state.
+        runner: executes contracts.
+        memo: checks done already.
+    """
+
+    def __init__(self, signed: SignedGenesis, runner: ContractRunner, memo: Memo | None = None) -> None:
+        """Start at height 0.
+
+        Raises:
+            GenesisError: the genesis is not signed by all, or contradicts itself.
+            ContractError: the genesis' contract is none.
+        """
+        check_genesis(signed)
+        runner.check(signed.genesis.contract)
+        self.runner = runner
+        self.memo = memo or Memo()
+        self.state = initial_state(signed.genesis)
+        self.app_hash = state_tree(self.state).root
+        self._pending: Execution | None = None
+
+    def check_tx(self, signed: Signed) -> None:
+        """Refuse a transaction that could not be in the next block, before it is passed on.
+
+        Raises:
+            TransactionError: why.
+        """
+        self._check_signature(signed)
+        apply_transaction(replace(self.state, height=self.state.height + 1), signed.body, self.runner)
+
+    def prepare_proposal(self, candidates: Iterable[Signed]) -> Batch:
+        """The candidates that can be in the next block together, in canonical order."""
+        state = replace(self.state, height=self.state.height + 1)
+        chosen: list[Signed] = []
+        for signed in sorted(candidates, key=canonical_order):
+            try:
+                self._check_signature(signed)
+                state = apply_transaction(state, signed.body, self.runner)
+            except (TransactionError, MissingBlobError):
+                continue
+            chosen.append(signed)
+        return Batch(tuple(chosen))
+
+    def process_proposal(self, batch: Batch, app_hash: bytes) -> None:
+        """Check a proposed block.
+
+        Raises:
+            InvalidTransactionError: one of its transactions is refused.
+            AppHashError: executing it gives another state.
+        """
+        if self.execute(batch).app_hash != app_hash:
+            raise AppHashError(self.state.height + 1)
+
+    def finalize_block(self, batch: Batch) -> bytes:
+        """Execute a decided block, and return the app hash after it; ``commit`` makes it the state."""
+        self._pending = self.execute(batch)
+        return self._pending.app_hash
+
+    def commit(self) -> None:
+        """Make the state of the last finalized block the state."""
+        if self._pending is not None:
+            self.state, self.app_hash, self._pending = self._pending.state, self._pending.app_hash, None
+
+    def query(self, leaf: str) -> tuple[bytes, MerklePath]:
+        """A leaf of the state and the path that proves it under the app hash.
+
+        Raises:
+            ProofError: there is no such leaf.
+        """
+        tree = state_tree(self.state)
+        path = tree.prove(leaf)
+        return tree.values[path.index], path
+
+    def execute(self, batch: Batch) -> Execution:
+        """The state after a block of this batch, without keeping it.
+
+        Raises:
+            InvalidTransactionError: one of them is refused.
+        """
+        key = (self.app_hash, batch.root)
+        known = self.memo.executions.get(key)
+        if known is not None:
+            return known
+        state = replace(self.state, height=self.state.height + 1)
+        for index, signed in enumerate(batch.transactions):
+            try:
+                self._check_signature(signed)
+                state = apply_transaction(state, signed.body, self.runner)
+            except (TransactionError, MissingBlobError) as error:
+                raise InvalidTransactionError(state.height, index, str(error)) from error
+        state = close_phases(state)
+        execution = Execution(state, state_tree(state).root)
+        self.memo.remember(key, execution)
+        return execution
+
+    def _check_signature(self, signed: Signed) -> None:
+        key = author_key(self.state.genesis, signed.body)
+        if not self.memo.verify(key, signing_bytes(signed.body), signed.signature):
+            raise BadSignatureError(type(signed.body).__name__, canonical_order(signed)[1])

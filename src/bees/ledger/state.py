@@ -1,0 +1,210 @@
+"""The state of the chain between two blocks: frozen, so that a replica can share or memoise it without fear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from bees.core.canonical import Record, encode
+from bees.ledger.commitments import hash_contract
+from bees.ledger.merkle import MerkleMap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bees.ledger.genesis import Genesis
+
+
+class Phase(StrEnum):
+    """The phase of the open round."""
+
+    COLLECT = "collect"
+    ATTEST = "attest"
+    PUBLISH = "publish"
+
+
+class ServerAccount(Record, frozen=True):
+    """What the chain keeps of a server.
+
+    Attributes:
+        battery_mj: B_k, never negative; a server at 0 has no duties and does not count.
+    """
+
+    battery_mj: int
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has duties."""
+        return self.battery_mj > 0
+
+
+class Delegation(Record, frozen=True):
+    """A device's standing leave for a server to sign its Updates."""
+
+    server: int
+    first_round: int
+    last_round: int
+
+
+class AcceptedUpdate(Record, frozen=True):
+    """An Update that COLLECT has taken.
+
+    Attributes:
+        commitment: BLAKE3(device, round, update bytes).
+        samples: n_k.
+        server: who signed in the device's place and so is to blame, or None.
+    """
+
+    commitment: bytes
+    samples: int
+    server: int | None
+
+
+class Attestation(Record, frozen=True):
+    """What one server said in ATTEST."""
+
+    devices: tuple[int, ...]
+    correct: tuple[int, ...]
+
+
+class EligibleUpdate(Record, frozen=True):
+    """An update that at least 2f+1 servers hold.
+
+    Attributes:
+        device: u_k.
+        commitment: of its bytes.
+        samples: n_k.
+        correct: its score, the lower median of what the servers attest.
+    """
+
+    device: int
+    commitment: bytes
+    samples: int
+    correct: int
+
+
+class Ballot(Record, frozen=True):
+    """What is frozen when ATTEST closes; Publish is a pure function of it.
+
+    Attributes:
+        eligible: ascending by device.
+        ranking: servers by Proof of Learning; the first is the main node.
+    """
+
+    eligible: tuple[EligibleUpdate, ...]
+    ranking: tuple[int, ...]
+
+
+class Outcome(Record, frozen=True):
+    """How the last closed round ended.
+
+    Attributes:
+        round: t.
+        model: hash of w_g(t).
+        selected: the devices in M, ascending; empty when the round was skipped.
+        main_node: who published, or None when the round was skipped.
+    """
+
+    round: int
+    model: bytes
+    selected: tuple[int, ...]
+    main_node: int | None
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether w_g(t) = w_g(t-1) because nobody published."""
+        return self.main_node is None
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that the next block is judged by.
+
+    Attributes:
+        genesis: constant.
+        height: of the last block.
+        round: t, the open round.
+        phase: of the open round.
+        phase_opened: height of the block that opened the phase.
+        model: hash of w_g(t-1).
+        contract: code of the contract in force.
+        next_contract: code that is in force from the next round on, or None.
+        deploys: how many changes of contract there were.
+        servers: accounts, in the order of the genesis.
+        delegations: by device.
+        updates: of the open round, by device.
+        attestations: of the open round, by server.
+        ballot: frozen when ATTEST closed, else None.
+        outcome: of the last closed round, or None before the first.
+    """
+
+    genesis: Genesis
+    height: int
+    round: int
+    phase: Phase
+    phase_opened: int
+    model: bytes
+    contract: bytes
+    next_contract: bytes | None
+    deploys: int
+    servers: tuple[ServerAccount, ...]
+    delegations: Mapping[int, Delegation]
+    updates: Mapping[int, AcceptedUpdate]
+    attestations: Mapping[int, Attestation]
+    ballot: Ballot | None
+    outcome: Outcome | None
+
+    @property
+    def active_servers(self) -> tuple[int, ...]:
+        """Servers that have duties, ascending."""
+        return tuple(index for index, account in enumerate(self.servers) if account.is_active)
+
+    @property
+    def turn(self) -> int:
+        """Rank whose turn it is to publish in the next block, counted from 0."""
+        return (self.height - self.phase_opened) // self.genesis.phases.publish
+
+    @property
+    def main_node(self) -> int | None:
+        """Server that may publish in the next block, or None when nobody may."""
+        if self.phase is not Phase.PUBLISH or self.ballot is None or self.turn >= len(self.ballot.ranking):
+            return None
+        return self.ballot.ranking[self.turn]
+
+
+def initial_state(genesis: Genesis) -> State:
+    """The state at height 0: round 1 collects updates that start from w_g(0)."""
+    return State(
+        genesis=genesis,
+        height=0,
+        round=1,
+        phase=Phase.COLLECT,
+        phase_opened=0,
+        model=genesis.initial_model,
+        contract=genesis.contract,
+        next_contract=None,
+        deploys=0,
+        servers=tuple(ServerAccount(server.battery_mj) for server in genesis.servers),
+        delegations={},
+        updates={},
+        attestations={},
+        ballot=None,
+        outcome=None,
+    )
+
+
+def state_tree(state: State) -> MerkleMap:
+    """The Merkle map over the state; its root is the app hash."""
+    next_contract = None if state.next_contract is None else hash_contract(state.next_contract)
+    leaves = {
+        "attestations": tuple(sorted(state.attestations.items())),
+        "ballot": state.ballot,
+        "contract": (hash_contract(state.contract), next_contract, state.deploys),
+        "delegations": tuple(sorted(state.delegations.items())),
+        "outcome": state.outcome,
+        "round": (state.height, state.round, state.phase.value, state.phase_opened, state.model),
+        "updates": tuple(sorted(state.updates.items())),
+        **{f"server/{index:06d}": account for index, account in enumerate(state.servers)},
+    }
+    return MerkleMap.of({key: encode(value) for key, value in leaves.items()})

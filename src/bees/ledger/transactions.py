@@ -1,0 +1,179 @@
+"""The transactions of a round, each signed by whom it binds, each bound to chain, round and w_g(t-1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bees.core.canonical import Record, encode
+from bees.core.hashes import digest
+from bees.ledger.genesis import Genesis, Hash, Natural, PublicKey, Signature
+from bees.ledger.refusals import UnknownParticipantError
+
+if TYPE_CHECKING:
+    from bees.core.keys import SigningKey
+
+
+class Delegate(Record, frozen=True, tag="delegate"):
+    """A device hands its duty of training and signing to a server, because it offloads (d_k = 1).
+
+    Attributes:
+        chain_id: of the genesis.
+        device: who delegates, and signs.
+        server: who may sign Updates for it.
+        first_round: first round for which it may.
+        last_round: last round for which it may.
+    """
+
+    chain_id: Hash
+    device: Natural
+    server: Natural
+    first_round: Natural
+    last_round: Natural
+
+
+class Update(Record, frozen=True, tag="update"):
+    """A device commits to its updated weights w_k(t).
+
+    Attributes:
+        chain_id: of the genesis.
+        round: t.
+        previous_model: hash of w_g(t-1), from which it trained.
+        device: u_k.
+        server: who signs in the device's place under a Delegate, or None.
+        commitment: BLAKE3(device, round, update bytes).
+        samples: n_k.
+    """
+
+    chain_id: Hash
+    round: Natural
+    previous_model: Hash
+    device: Natural
+    server: Natural | None
+    commitment: Hash
+    samples: Natural
+
+
+class Attest(Record, frozen=True, tag="attest"):
+    """A server says of which updates it holds the bytes, and how many samples each gets right.
+
+    Attributes:
+        chain_id: of the genesis.
+        round: t.
+        previous_model: hash of w_g(t-1).
+        server: who signs.
+        devices: whose updates it holds, ascending.
+        correct: for each of them, how many of the T evaluation samples its model gets right.
+    """
+
+    chain_id: Hash
+    round: Natural
+    previous_model: Hash
+    server: Natural
+    devices: tuple[Natural, ...]
+    correct: tuple[Natural, ...]
+
+
+class Publish(Record, frozen=True, tag="publish"):
+    """The main node publishes the contract's result.
+
+    Attributes:
+        chain_id: of the genesis.
+        round: t.
+        previous_model: hash of w_g(t-1).
+        server: the main node, who signs.
+        selected: the devices in M, ascending.
+        model: hash of w_g(t).
+    """
+
+    chain_id: Hash
+    round: Natural
+    previous_model: Hash
+    server: Natural
+    selected: tuple[Natural, ...]
+    model: Hash
+
+
+class Approval(Record, frozen=True):
+    """A server's signature under a change of contract."""
+
+    server: Natural
+    signature: Signature
+
+
+class Deploy(Record, frozen=True, tag="deploy"):
+    """The servers change the contract, from the next round on.
+
+    Attributes:
+        chain_id: of the genesis.
+        server: who carries it, and signs.
+        nonce: how many Deploys came before it.
+        code: the WebAssembly module.
+        approvals: of more than 2N/3 servers, ascending.
+    """
+
+    chain_id: Hash
+    server: Natural
+    nonce: Natural
+    code: bytes
+    approvals: tuple[Approval, ...]
+
+
+Transaction = Delegate | Update | Attest | Publish | Deploy
+
+_ORDER = {Deploy: 0, Delegate: 1, Update: 2, Attest: 3, Publish: 4}
+
+
+class Signed(Record, frozen=True):
+    """A transaction and the signature of its author."""
+
+    body: Transaction
+    signature: Signature
+
+
+def sign(body: Transaction, key: SigningKey) -> Signed:
+    """The transaction, signed."""
+    return Signed(body, key.sign(signing_bytes(body)))
+
+
+def signing_bytes(body: Transaction) -> bytes:
+    """What the author of a transaction signs."""
+    return b"bees transaction\0" + encode(body)
+
+
+def approval_bytes(chain_id: bytes, nonce: int, code_hash: bytes) -> bytes:
+    """What a server signs to approve a change of contract."""
+    return b"bees approval\0" + encode((chain_id, nonce, code_hash))
+
+
+def transaction_hash(signed: Signed) -> bytes:
+    """Hash of the whole signed transaction."""
+    return digest("transaction", encode(signed))
+
+
+def author_key(genesis: Genesis, body: Transaction) -> PublicKey:
+    """The key that must have signed the transaction.
+
+    Raises:
+        UnknownParticipantError: its author is not in the genesis.
+    """
+    match body:
+        case Delegate():
+            return _key(genesis, "device", body.device)
+        case Update():
+            return _key(genesis, "device", body.device) if body.server is None else _key(genesis, "server", body.server)
+        case Attest() | Publish() | Deploy():
+            return _key(genesis, "server", body.server)
+
+
+def canonical_order(signed: Signed) -> tuple[int, int]:
+    """Sort key of a proposal's transactions: rights before duties, then by author."""
+    body = signed.body
+    author = body.device if isinstance(body, Delegate | Update) else body.server
+    return _ORDER[type(body)], author
+
+
+def _key(genesis: Genesis, kind: str, index: int) -> bytes:
+    records = genesis.devices if kind == "device" else genesis.servers
+    if index >= len(records):
+        raise UnknownParticipantError(kind, index)
+    return records[index].public_key

@@ -1,0 +1,215 @@
+"""The state transition: what one transaction does to the state.
+
+Each function takes a state and returns the next one, or refuses with an error that says why. Signatures are
+checked by the caller (``bees.ledger.application``), because a replica checks each only once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from bees.core.errors import ContractError
+from bees.core.keys import is_signed_by
+from bees.ledger.commitments import hash_contract
+from bees.ledger.refusals import (
+    AttestationError,
+    DelegationError,
+    DeployError,
+    DuplicateError,
+    EmptyAccountError,
+    NotElectedError,
+    SampleCountError,
+    StaleModelError,
+    UnknownParticipantError,
+    WrongChainError,
+    WrongPhaseError,
+    WrongResultError,
+    WrongRoundError,
+)
+from bees.ledger.rounds import publish_round
+from bees.ledger.state import AcceptedUpdate, Attestation, Delegation, Phase, ServerAccount, State
+from bees.ledger.transactions import Attest, Delegate, Deploy, Publish, Transaction, Update, approval_bytes
+
+if TYPE_CHECKING:
+    from bees.ledger.genesis import Genesis
+
+DELEGATION_ROUNDS_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class ContractResult:
+    """What the contract makes of a ballot.
+
+    Attributes:
+        selected: the devices in M, ascending.
+        model: hash of w_g(t).
+    """
+
+    selected: tuple[int, ...]
+    model: bytes
+
+
+class ContractRunner(Protocol):
+    """Executes contracts; a pure function of the state and of the bytes that the ballot certifies."""
+
+    def check(self, code: bytes) -> None:
+        """Refuse code that is no contract, with a ContractError."""
+        ...
+
+    def run(self, state: State) -> ContractResult:
+        """The result of the contract in force on the frozen ballot.
+
+        Raises:
+            ContractError: it has no result.
+            MissingBlobError: an update that it must read is not at hand.
+        """
+        ...
+
+
+def apply_transaction(state: State, body: Transaction, runner: ContractRunner) -> State:
+    """The state after one transaction of the block at ``state.height``.
+
+    Raises:
+        TransactionError: it is refused, and the state stays as it is.
+        MissingBlobError: the contract must read an update that is not at hand.
+    """
+    if body.chain_id != state.genesis.chain_id:
+        raise WrongChainError(body.chain_id)
+    match body:
+        case Delegate():
+            return _delegate(state, body)
+        case Update():
+            return _update(state, body)
+        case Attest():
+            return _attest(state, body)
+        case Publish():
+            return _publish(state, body, runner)
+        case Deploy():
+            return _deploy(state, body, runner)
+
+
+def _delegate(state: State, body: Delegate) -> State:
+    _known_server(state.genesis, body.server)
+    if body.last_round < state.round or body.last_round < body.first_round:
+        raise DelegationError(body.device, "its delegation is over before it begins")
+    if body.last_round - state.round > DELEGATION_ROUNDS_LIMIT:
+        raise DelegationError(body.device, f"a delegation lasts at most {DELEGATION_ROUNDS_LIMIT} rounds")
+    delegation = Delegation(body.server, body.first_round, body.last_round)
+    if state.delegations.get(body.device) == delegation:
+        raise DuplicateError("Delegate", body.device)
+    return replace(state, delegations={**state.delegations, body.device: delegation})
+
+
+def _update(state: State, body: Update) -> State:
+    _is_open(state, body, Phase.COLLECT)
+    device = state.genesis.devices[body.device]
+    if body.device in state.updates:
+        raise DuplicateError("Update", body.device)
+    if not 1 <= body.samples <= device.sample_cap:
+        raise SampleCountError(body.device, body.samples, device.sample_cap)
+    if body.server is not None:
+        _check_delegation(state, body.device, body.server)
+    accepted = AcceptedUpdate(body.commitment, body.samples, body.server)
+    return replace(state, updates={**state.updates, body.device: accepted})
+
+
+def _check_delegation(state: State, device: int, server: int) -> None:
+    delegation = state.delegations.get(device)
+    if delegation is None or delegation.server != server:
+        raise DelegationError(device, f"has not delegated to server {server}")
+    if not delegation.first_round <= state.round <= delegation.last_round:
+        raise DelegationError(device, f"its delegation does not cover round {state.round}")
+    if not state.servers[server].is_active:
+        raise EmptyAccountError(server)
+
+
+def _attest(state: State, body: Attest) -> State:
+    _is_open(state, body, Phase.ATTEST)
+    if body.server in state.attestations:
+        raise DuplicateError("Attest", body.server)
+    account = state.servers[body.server]
+    if not account.is_active:
+        raise EmptyAccountError(body.server)
+    _check_attestation(state, body)
+    attestation = Attestation(body.devices, body.correct)
+    return replace(
+        state,
+        attestations={**state.attestations, body.server: attestation},
+        servers=_charge(state, body.server, state.genesis.costs.attest_mj),
+    )
+
+
+def _check_attestation(state: State, body: Attest) -> None:
+    if len(body.devices) != len(body.correct):
+        raise AttestationError(body.server, "it counts for other devices than it names")
+    if any(a >= b for a, b in zip(body.devices, body.devices[1:], strict=False)):
+        raise AttestationError(body.server, "its devices do not ascend")
+    if not state.updates.keys() >= set(body.devices):
+        raise AttestationError(body.server, "it names a device without update")
+    if max(body.correct, default=0) > state.genesis.evaluation_samples:
+        raise AttestationError(body.server, "it counts more samples than the evaluation set has")
+
+
+def _publish(state: State, body: Publish, runner: ContractRunner) -> State:
+    _is_open(state, body, Phase.PUBLISH)
+    # state.height is the height of the block that carries this; the turn was set by the one before.
+    elected = replace(state, height=state.height - 1).main_node
+    if body.server != elected:
+        raise NotElectedError(body.server, elected)
+    if not state.servers[body.server].is_active:
+        raise EmptyAccountError(body.server)
+    try:
+        result = runner.run(state)
+    except ContractError as error:
+        raise WrongResultError(body.server, f"the contract has no result: {error}") from error
+    if body.selected != result.selected:
+        raise WrongResultError(body.server, "it names other devices than the contract selects")
+    if body.model != result.model:
+        raise WrongResultError(body.server, "its model is not the contract's")
+    charged = replace(state, servers=_charge(state, body.server, state.genesis.costs.publish_mj))
+    return publish_round(charged, body.server, result.selected, result.model)
+
+
+def _deploy(state: State, body: Deploy, runner: ContractRunner) -> State:
+    if body.nonce != state.deploys:
+        raise DeployError(f"nonce {body.nonce}, but {state.deploys} deploys came before")
+    _check_approvals(state.genesis, body)
+    try:
+        runner.check(body.code)
+    except ContractError as error:
+        raise DeployError(str(error)) from error
+    return replace(state, next_contract=body.code, deploys=state.deploys + 1)
+
+
+def _check_approvals(genesis: Genesis, body: Deploy) -> None:
+    approvers = [approval.server for approval in body.approvals]
+    if approvers != sorted(set(approvers)):
+        raise DeployError("its approvals do not ascend")
+    if len(approvers) < genesis.commit_quorum:
+        raise DeployError(f"{len(approvers)} approvals, {genesis.commit_quorum} are needed")
+    message = approval_bytes(body.chain_id, body.nonce, hash_contract(body.code))
+    for approval in body.approvals:
+        _known_server(genesis, approval.server)
+        if not is_signed_by(genesis.servers[approval.server].public_key, message, approval.signature):
+            raise DeployError(f"server {approval.server} has not approved it")
+
+
+def _is_open(state: State, body: Update | Attest | Publish, phase: Phase) -> None:
+    duty = type(body).__name__
+    if body.round != state.round:
+        raise WrongRoundError(body.round, state.round)
+    if state.phase is not phase:
+        raise WrongPhaseError(duty, state.phase)
+    if body.previous_model != state.model:
+        raise StaleModelError(body.previous_model)
+
+
+def _known_server(genesis: Genesis, server: int) -> None:
+    if server >= len(genesis.servers):
+        raise UnknownParticipantError("server", server)
+
+
+def _charge(state: State, server: int, cost_mj: int) -> tuple[ServerAccount, ...]:
+    charged = ServerAccount(max(0, state.servers[server].battery_mj - cost_mj))
+    return (*state.servers[:server], charged, *state.servers[server + 1 :])
