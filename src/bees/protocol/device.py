@@ -1,0 +1,81 @@
+"""The duties of a device (UE): check w_g(t-1), train or delegate, commit to the update, reveal it in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bees.core.errors import ProofError
+from bees.core.fixed_point import words_to_bytes
+from bees.ledger.commitments import commit_to_update, hash_model
+from bees.ledger.transactions import Delegate, Update
+
+if TYPE_CHECKING:
+    from bees.core.fixed_point import Words
+    from bees.ledger.state import State
+    from bees.ledger.transactions import Signed
+    from bees.protocol.signer import Signer
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """What a participant must know of the open round to take part in it.
+
+    Attributes:
+        chain_id: of the genesis.
+        round: t.
+        previous_model: hash of w_g(t-1).
+    """
+
+    chain_id: bytes
+    round: int
+    previous_model: bytes
+
+    @classmethod
+    def of(cls, state: State) -> OpenRound:
+        """The open round of a state."""
+        return cls(state.genesis.chain_id, state.round, state.model)
+
+
+def check_global_model(open_round: OpenRound, words: Words) -> None:
+    """Refuse a downloaded w_g(t-1) that is not the one on the chain.
+
+    Raises:
+        ProofError: its hash differs.
+    """
+    if hash_model(words_to_bytes(words)) != open_round.previous_model:
+        raise ProofError(f"the downloaded model is not w_g({open_round.round - 1})")
+
+
+def commit_update(
+    signer: Signer, open_round: OpenRound, device: int, samples: int, update: bytes, server: int | None = None
+) -> Signed:
+    """The signed Update that commits to the update's bytes without revealing them.
+
+    Args:
+        signer: the device's, or its server's when the device has delegated.
+        open_round: t and w_g(t-1).
+        device: u_k.
+        samples: n_k.
+        update: raw words of w_k(t).
+        server: who signs in the device's place, or None.
+
+    Raises:
+        DoubleSignError: another update was signed for this round.
+    """
+    body = Update(
+        chain_id=open_round.chain_id,
+        round=open_round.round,
+        previous_model=open_round.previous_model,
+        device=device,
+        server=server,
+        commitment=commit_to_update(device, open_round.round, update),
+        samples=samples,
+    )
+    return signer.sign(body, (f"Update of {device}", open_round.round))
+
+
+def delegate_round(signer: Signer, open_round: OpenRound, device: int, server: int) -> Signed:
+    """The signed leave for the server to train and sign in this round, because the device offloads (d_k = 1)."""
+    body = Delegate(open_round.chain_id, device, server, open_round.round, open_round.round)
+    return signer.sign(body, ("Delegate", open_round.round))

@@ -1,0 +1,82 @@
+"""The duties of an edge server (SBS): hold and score the updates, and publish when it is the main node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bees.core.errors import ContractError
+from bees.ledger.commitments import commit_to_update
+from bees.ledger.state import Phase
+from bees.ledger.transactions import Attest, Publish
+
+if TYPE_CHECKING:
+    from bees.ledger.state import State
+    from bees.ledger.transactions import Signed
+    from bees.ledger.transition import ContractRunner
+    from bees.protocol.signer import Signer
+
+Evaluate = Callable[[Sequence[bytes]], Sequence[int]]
+"""For each update's raw words: how many of the T evaluation samples its model gets right."""
+
+
+def held_updates(state: State, read_update: Callable[[bytes], bytes | None]) -> dict[int, bytes]:
+    """The updates of the round whose bytes are at hand and are what was committed, by device, ascending."""
+    size = state.genesis.model.update_bytes
+    held: dict[int, bytes] = {}
+    for device, update in sorted(state.updates.items()):
+        data = read_update(update.commitment)
+        if data is not None and len(data) == size and commit_to_update(device, state.round, data) == update.commitment:
+            held[device] = data
+    return held
+
+
+def attest(signer: Signer, server: int, state: State, held: Mapping[int, bytes], evaluate: Evaluate) -> Signed | None:
+    """The server's Attest, or None when it has no such duty now.
+
+    Args:
+        signer: the server's.
+        server: its index.
+        state: after the last block.
+        held: the updates that it holds, from ``held_updates``.
+        evaluate: scores them.
+
+    Raises:
+        DoubleSignError: it has attested otherwise in this round.
+    """
+    if state.phase is not Phase.ATTEST or server in state.attestations or not state.servers[server].is_active:
+        return None
+    devices = tuple(held)
+    body = Attest(
+        chain_id=state.genesis.chain_id,
+        round=state.round,
+        previous_model=state.model,
+        server=server,
+        devices=devices,
+        correct=tuple(evaluate([held[device] for device in devices])),
+    )
+    return signer.sign(body, ("Attest", state.round))
+
+
+def publish(signer: Signer, server: int, state: State, runner: ContractRunner) -> Signed | None:
+    """The Publish of the main node, or None when it is not this server's turn or the contract has no result.
+
+    Raises:
+        DoubleSignError: it has published otherwise in this round.
+        MissingBlobError: an update that the contract must read is not at hand.
+    """
+    if state.main_node != server or not state.servers[server].is_active:
+        return None
+    try:
+        result = runner.run(state)
+    except ContractError:
+        return None
+    body = Publish(
+        chain_id=state.genesis.chain_id,
+        round=state.round,
+        previous_model=state.model,
+        server=server,
+        selected=result.selected,
+        model=result.model,
+    )
+    return signer.sign(body, ("Publish", state.round))
