@@ -1,0 +1,100 @@
+"""Seconds per communication round by phase, the ledger's share, and the price of one replica on its own.
+
+Both ways of running the replicas are measured in one run: with identical checks shared in the process, and with
+each replica doing everything itself (``docs/decisions/0005-shared-checks.md``).
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections import defaultdict
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from bees.core.stopwatch import Stopwatch
+from bees.experiment import prepare
+from bees.simulation import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bees.scenario import Scenario
+
+LEARNING_PHASES = ("train", "evaluate")
+"""Everything else in a round is the ledger's: quantise, sign, verify, execute, contract, commit."""
+_WARM_UP = 2
+
+
+def bench(scenario: Scenario, rounds: int, on_round: Callable[[], object]) -> dict[str, Any]:
+    """Measure ``rounds`` rounds with shared checks and as many without.
+
+    Args:
+        scenario: its number of blocks is set to what is needed.
+        rounds: measured rounds, after two that warm up the compiler and caches.
+        on_round: progress.
+
+    Returns:
+        ``round_s`` and ``phases`` (medians, seconds, shared checks), ``ledger_share``, ``ledger_ms_per_replica``
+        (a replica that does everything itself), ``peak_memory_mb``, and both measurements in full.
+    """
+    shared = _measure(scenario, rounds, share_checks=True, on_round=on_round)
+    own = _measure(scenario, rounds, share_checks=False, on_round=on_round)
+    servers = shared.pop("servers")
+    del own["servers"]
+    return {
+        "round_s": shared["round_s"],
+        "phases": shared["phases"],
+        "ledger_share": shared["ledger_s"] / shared["round_s"],
+        "ledger_ms_per_replica": 1e3 * own["ledger_s"] / servers,
+        "peak_memory_mb": peak_memory_mb(),
+        "rounds": rounds,
+        "servers": servers,
+        "devices": scenario.topology.devices,
+        "shared_checks": shared,
+        "own_checks": own,
+    }
+
+
+def _measure(
+    scenario: Scenario, rounds: int, *, share_checks: bool, on_round: Callable[[], object]
+) -> dict[str, Any]:
+    watch = Stopwatch()
+    experiment = prepare(scenario, share_checks=share_checks, stopwatch=watch)
+    laps: list[dict[str, float]] = []
+    totals: list[float] = []
+    before, since = dict(watch.seconds), perf_counter()
+    for number, _ in enumerate(simulate(experiment, watch), start=1):
+        now, seconds = perf_counter(), dict(watch.seconds)
+        if number > _WARM_UP:
+            totals.append(now - since)
+            laps.append({phase: seconds[phase] - before.get(phase, 0.0) for phase in seconds})
+        on_round()
+        if len(totals) == rounds:
+            break
+        before, since = seconds, perf_counter()
+    phases = _medians(laps)
+    round_s = median(totals)
+    learning_s = sum(phases.get(phase, 0.0) for phase in LEARNING_PHASES)
+    return {
+        "round_s": round_s,
+        "fastest_round_s": min(totals),
+        "ledger_s": round_s - learning_s,
+        "phases": phases,
+        "servers": len(experiment.founding.server_keys),
+    }
+
+
+def _medians(laps: list[dict[str, float]]) -> dict[str, float]:
+    by_phase: defaultdict[str, list[float]] = defaultdict(list)
+    for lap in laps:
+        for phase, seconds in lap.items():
+            by_phase[phase].append(seconds)
+    return {phase: median(seconds) for phase, seconds in sorted(by_phase.items())}
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3

@@ -1,0 +1,68 @@
+"""``bees bench``: what a round costs on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, print_json, progress
+
+if TYPE_CHECKING:
+    from bees.scenario import Scenario
+
+
+def bench(
+    scenario: Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.")] = "paper",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to measure, after two that warm up.")] = 10,
+    compare: Annotated[
+        bool,
+        typer.Option(help="Also run the same learning as plain JAX vmap and, where torch is installed, as a plain loop."),
+    ] = False,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob.")
+    ] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure seconds per round by phase, the ledger's share, one replica's price, and peak memory.
+
+    All in one run: replicas that share identical checks, and replicas that each do everything.
+    """
+    limit_threads(threads)
+    from bees.bench import bench as measure
+    from bees.scenario_file import load_scenario
+
+    needed = 2 + rounds
+    chosen = load_scenario(scenario, [*(override or []), f"blocks={needed}"])
+    with progress(quiet or as_json) as bar:
+        task = bar.add_task("rounds", total=2 * needed, note="")
+        report = measure(chosen, rounds, lambda: bar.update(task, advance=1))
+    if compare:
+        report["comparisons"] = _compare(chosen, rounds)
+    print_json(report) if as_json else _print(report)
+
+
+def _compare(scenario: Scenario, rounds: int) -> dict[str, Any]:
+    from bees.bench import compare_learning
+
+    return compare_learning(scenario, rounds)
+
+
+def _print(report: dict[str, Any]) -> None:
+    table = Table("seconds per round", "shared checks", "own checks", box=None, header_style="bold")
+    shared, own = report["shared_checks"], report["own_checks"]
+    for phase in sorted({*shared["phases"], *own["phases"]}):
+        table.add_row(phase, *(f"{side['phases'].get(phase, 0.0):.4f}" for side in (shared, own)))
+    table.add_row("whole round", *(f"[bold]{side['round_s']:.4f}[/]" for side in (shared, own)))
+    out().print(table)
+    out().print(
+        f"{report['devices']} devices, {report['servers']} servers, median of {report['rounds']} rounds: the ledger takes "
+        f"[bold]{report['ledger_share']:.1%}[/] of a round with all replicas, and [bold]"
+        f"{report['ledger_ms_per_replica']:.1f} ms[/] per replica on its own; peak memory "
+        f"{report['peak_memory_mb']:.0f} MB"
+    )
+    for name, seconds in report.get("comparisons", {}).items():
+        out().print(f"same learning, no ledger, {name}: {seconds}")

@@ -1,0 +1,90 @@
+"""The ``bees`` command and how it fails: one clear line, and an exit code that scripts can rely on."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import click
+import typer
+
+from bees.cli.bench import bench
+from bees.cli.chain import chain
+from bees.cli.console import EXIT_CODES, err, plain, print_json
+from bees.cli.doctor import doctor
+from bees.cli.presets import presets
+from bees.cli.report import report
+from bees.cli.reproduce import reproduce
+from bees.cli.run import run
+from bees.cli.study import study
+from bees.cli.verify import verify
+from bees.core.errors import BeesError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="bees",
+    help="Federated learning on a shared ledger at the wireless edge.\n\nStart with: bees run quick",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(reproduce)
+app.add_typer(study)
+app.command()(verify)
+app.command()(chain)
+app.command()(report)
+app.command()(bench)
+app.command()(presets)
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        plain(f"bees {version('bees-edge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(  # pyright: ignore[reportUnusedFunction]  # typer calls it
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors are printed as one line, never as a traceback."""
+    as_json = "--json" in arguments
+    try:
+        code = app(arguments, standalone_mode=False)
+    except BeesError as error:
+        return _fail(error.as_dict(), error.exit_code, as_json)
+    except click.exceptions.Abort:
+        return _fail({"error": "Interrupted", "message": "interrupted"}, INTERRUPTED, as_json)
+    except click.ClickException as error:
+        return _fail({"error": "UsageError", "message": error.format_message()}, error.exit_code, as_json)
+    except KeyboardInterrupt:
+        return _fail({"error": "Interrupted", "message": "interrupted"}, INTERRUPTED, as_json)
+    except BrokenPipeError:
+        # Whoever read our output has gone; silence is what a shell expects.
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _fail(report: dict[str, object], code: int, as_json: bool) -> int:
+    if as_json:
+        print_json(report)
+    else:
+        err().print(f"bees: {report['message']}", style="red", markup=False, soft_wrap=True)
+    return code

@@ -1,0 +1,65 @@
+"""``bees run``: run one experiment, from a preset or a scenario file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, print_json, progress
+
+
+def run(
+    scenario: Annotated[str, typer.Argument(help="A preset (see: bees presets), or the path of a TOML file.")],
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one knob, such as --set learning.epochs=2."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that is drawn.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the run; must not exist. Default: runs/<time>-<name>-s<seed>.")
+    ] = None,
+    threads: Threads = None,
+    share_checks: Annotated[
+        bool,
+        typer.Option(
+            help="Replicas of one process do identical checks once. Off: each does everything itself; same hashes."
+        ),
+    ] = True,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train with real data, real signatures and a real ledger, and keep everything in a folder.
+
+    Example: bees run quick; bees run paper --seed 3 --set offloading.policy=energy --out runs/energy
+    """
+    limit_threads(threads)
+    from bees.run_folder import default_folder, summarise
+    from bees.runner import run_into_folder
+    from bees.scenario_file import load_scenario
+
+    changes = [*(override or []), *([] if seed is None else [f"seed={seed}"])]
+    chosen = load_scenario(scenario, changes)
+    target = folder or default_folder(chosen)
+    with progress(quiet or as_json) as bar:
+        task = bar.add_task(chosen.name, total=chosen.blocks, note="preparing")
+        result = run_into_folder(
+            chosen,
+            target,
+            command=shlex.join(["bees", *sys.argv[1:]]),
+            share_checks=share_checks,
+            on_round=lambda row: bar.update(task, completed=row.block, note=f"accuracy {row.accuracy:.3f}"),
+        )
+    summary = {"folder": str(target), **summarise(result)}
+    if as_json:
+        print_json(summary)
+        return
+    out().print(
+        f"[bold]{chosen.name}[/]: accuracy [bold]{summary['accuracy']:.4f}[/] after {summary['blocks']} blocks, "
+        f"{summary['latency_s']:.2f} s and {summary['energy_j']:.0f} J of simulated time and energy, "
+        f"{summary['seconds_per_round']:.2f} s per round on this machine"
+    )
+    out().print(f"Look at {target}/report.html; check with: bees verify {target}", soft_wrap=True)

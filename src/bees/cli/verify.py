@@ -1,0 +1,42 @@
+"""``bees verify``: replay a chain from its genesis and see that nobody cheated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bees.cli.console import AsJson, out, print_json
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a chain file.")],
+    genesis: Annotated[
+        str | None, typer.Option(help="The chain id that you trust, in hexadecimal; else the file's own is taken.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay the chain file alone: signatures, rounds, Proof of Learning, contract, hashes.
+
+    Nothing that the file says of itself is believed; everything is computed again from the genesis. The first
+    bad block is named, with the reason. Exit code 1 if there is one.
+
+    A chain that was cut after some block is still a chain. Compare the height and the chain id that are printed
+    with what you expect.
+    """
+    from bees.engines.audit import verify_chain
+    from bees.run_folder import chain_of
+
+    verdict = verify_chain(chain_of(run), expected_genesis=genesis)
+    if as_json:
+        print_json(verdict.as_dict())
+    elif verdict.valid:
+        out().print(f"[green]valid[/]: {verdict.blocks} blocks, {verdict.rounds} rounds, chain {verdict.chain_id}")
+        out().print(f"app hash after block {verdict.blocks}: {verdict.app_hash}")
+    else:
+        where = "the file" if verdict.first_bad is None else f"block {verdict.first_bad}"
+        out().print("[red]not valid[/]: ", end="")
+        out().print(f"{where}: {verdict.reason}", markup=False, soft_wrap=True)
+    if not verdict.valid:
+        raise typer.Exit(1)

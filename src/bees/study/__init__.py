@@ -1,0 +1,1 @@
+"""Searches over what the paper leaves open."""

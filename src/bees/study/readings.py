@@ -1,0 +1,174 @@
+"""``bees study readings``: which partition, epochs, batch, learning rate and selection come nearest to the paper.
+
+The paper gives four accuracies after 50 blocks (BEES and B-EI, with 100 and 50 UEs) and none of these knobs. Each
+setting is run as it is, over several seeds, and its distance to the four is written down, near or far.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bees.core.errors import InputError
+from bees.experiment import prepare_learning
+from bees.scenario_file import load_scenario
+from bees.study.learning_only import learning_rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    OnCurve = Callable[[str], object]
+
+PUBLISHED = {("BEES", 100): 0.89, ("B-EI", 100): 0.72, ("BEES", 50): 0.88, ("B-EI", 50): 0.54}
+SCHEMES = {"BEES": "paper", "B-EI": "b-ei"}
+CURVES_PER_ROW = len(PUBLISHED)
+_EARLY_BLOCKS = 10
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """What the paper leaves open about the learning.
+
+    Attributes:
+        partition: how samples are split among the UEs.
+        dirichlet_alpha: its concentration, where it has one.
+        epochs: E.
+        batch_size: of a local mini-batch.
+        learning_rate: alpha.
+        selection_set: which set ranks the UEs.
+    """
+
+    partition: str = "dirichlet"
+    dirichlet_alpha: float = 0.5
+    epochs: int = 1
+    batch_size: int = 10
+    learning_rate: float = 0.01
+    selection_set: str = "test"
+
+    def changes(self) -> list[str]:
+        """As ``key=value`` changes to a scenario."""
+        return [f"learning.{key}={value}" for key, value in msgspec.structs.asdict(self).items()]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What one setting gives with one seed.
+
+    Attributes:
+        setting: the knobs.
+        seed: of the run.
+        blocks: T.
+        accuracy: after the last block, by ``scheme-K``.
+        b_ei_ahead: at how many of the first 9 blocks B-EI is more accurate than BEES, with 100 UEs.
+        distance: mean absolute difference to the published accuracies.
+    """
+
+    setting: Setting
+    seed: int
+    blocks: int
+    accuracy: dict[str, float]
+    b_ei_ahead: int
+    distance: float
+
+
+def default_grid() -> tuple[Setting, ...]:
+    """The settings that are searched: the partitions first, then each other knob around them."""
+    skews = [
+        Setting(partition="iid"),
+        Setting(partition="shards"),
+        *(Setting(dirichlet_alpha=alpha) for alpha in (0.1, 0.2, 0.3, 0.5, 1.0)),
+    ]
+    speeds = [
+        Setting(dirichlet_alpha=alpha, learning_rate=rate, batch_size=batch)
+        for alpha, (rate, batch) in itertools.product((0.2, 0.5), ((0.003, 10), (0.03, 10), (0.01, 32), (0.1, 32)))
+    ]
+    longer = [Setting(dirichlet_alpha=alpha, epochs=3) for alpha in (0.2, 0.5)]
+    sound = [Setting(dirichlet_alpha=alpha, selection_set="validation") for alpha in (0.2, 0.5)]
+    return (*skews, *speeds, *longer, *sound)
+
+
+def search(
+    path: Path, settings: Sequence[Setting], seeds: Sequence[int], on_curve: OnCurve, changes: Sequence[str] = ()
+) -> list[Row]:
+    """Run every setting and seed that ``path`` does not hold yet, appending a row for each.
+
+    Args:
+        path: a .jsonl file; made if it does not exist.
+        settings: what to run.
+        seeds: of the runs.
+        on_curve: called with what was done, after each of a row's curves.
+        changes: ``key=value`` changes to every scenario.
+
+    Raises:
+        InputError: a line of the file is broken.
+    """
+    rows = read_rows(path)
+    known = {(row.setting, row.seed) for row in rows}
+    for setting, seed in itertools.product(settings, seeds):
+        if (setting, seed) in known:
+            for _ in range(CURVES_PER_ROW):
+                on_curve("known already")
+            continue
+        row = run_setting(setting, seed, on_curve, changes)
+        with path.open("ab") as file:
+            file.write(msgspec.json.encode(row) + b"\n")
+        rows.append(row)
+    return rows
+
+
+def run_setting(setting: Setting, seed: int, on_curve: OnCurve, changes: Sequence[str] = ()) -> Row:
+    """The four curves of one setting with one seed."""
+    curves: dict[tuple[str, int], list[float]] = {}
+    for scheme, devices in PUBLISHED:
+        own = [f"topology.devices={devices}", f"seed={seed}", *setting.changes(), *changes]
+        scenario = load_scenario(SCHEMES[scheme], own)
+        curves[scheme, devices] = [accuracy for accuracy, _ in learning_rounds(scenario, prepare_learning(scenario))]
+        on_curve(f"{scheme} with {devices} UEs: {curves[scheme, devices][-1]:.3f}")
+    early = zip(curves["B-EI", 100][: _EARLY_BLOCKS - 1], curves["BEES", 100], strict=False)
+    return Row(
+        setting=setting,
+        seed=seed,
+        blocks=len(curves["BEES", 100]),
+        accuracy={f"{scheme}-{devices}": curve[-1] for (scheme, devices), curve in curves.items()},
+        b_ei_ahead=sum(b_ei > bees for b_ei, bees in early),
+        distance=sum(abs(curves[key][-1] - published) for key, published in PUBLISHED.items()) / len(PUBLISHED),
+    )
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that a study has written; a last line that was cut by a crash is dropped.
+
+    Raises:
+        InputError: another line is broken.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    rows: list[Row] = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            rows.append(msgspec.json.decode(line, type=Row))
+        except msgspec.MsgspecError as error:
+            raise InputError(f"{path}, line {number}", f"{error}; remove the line to run it again") from error
+    if lines[-1]:
+        path.write_bytes(b"\n".join([*lines[:-1], b""]))
+    return rows
+
+
+def summarise_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Means over the seeds of each setting, the nearest to the paper first."""
+    grouped: dict[Setting, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row.setting, []).append(row)
+    summaries = [
+        {
+            **msgspec.structs.asdict(setting),
+            "seeds": len(group),
+            **{key: sum(row.accuracy[key] for row in group) / len(group) for key in group[0].accuracy},
+            "b_ei_ahead": sum(row.b_ei_ahead for row in group) / len(group),
+            "distance": sum(row.distance for row in group) / len(group),
+        }
+        for setting, group in grouped.items()
+    ]
+    return sorted(summaries, key=lambda summary: summary["distance"])
