@@ -20,7 +20,8 @@ class Delegate(Record, frozen=True, tag="delegate"):
         chain_id: of the genesis.
         device: who delegates, and signs.
         server: who may sign Updates for it.
-        first_round: first round for which it may.
+        first_round: the open round, which is the first for which it may. It binds the transaction to this round,
+            so that a delegation that was replaced cannot be replayed into force.
         last_round: last round for which it may.
     """
 
@@ -154,13 +155,14 @@ def author_key(genesis: Genesis, body: Transaction) -> PublicKey:
     """The key that must have signed the transaction.
 
     Raises:
-        UnknownParticipantError: its author is not in the genesis.
+        UnknownParticipantError: its author, or the device that it speaks for, is not in the genesis.
     """
     match body:
         case Delegate():
             return _key(genesis, "device", body.device)
         case Update():
-            return _key(genesis, "device", body.device) if body.server is None else _key(genesis, "server", body.server)
+            device_key = _key(genesis, "device", body.device)
+            return device_key if body.server is None else _key(genesis, "server", body.server)
         case Attest() | Publish() | Deploy():
             return _key(genesis, "server", body.server)
 
@@ -174,6 +176,6 @@ def canonical_order(signed: Signed) -> tuple[int, int]:
 
 def _key(genesis: Genesis, kind: str, index: int) -> bytes:
     records = genesis.devices if kind == "device" else genesis.servers
-    if index >= len(records):
+    if not 0 <= index < len(records):
         raise UnknownParticipantError(kind, index)
     return records[index].public_key
