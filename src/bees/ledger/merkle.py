@@ -1,7 +1,8 @@
 """A Merkle map: one hash over keyed leaves, and short proofs that one leaf is among them.
 
 Leaves and inner nodes are hashed in different domains (as in RFC 6962), so that no inner node can be passed off
-as a leaf. Leaves stand in the order of their keys; a level of odd length hands its last node up unchanged.
+as a leaf. Leaves stand in the order of their keys; a level of odd length hands its last node up unchanged. The
+root binds the number of leaves, and with it the shape of the tree, so that a path proves its index too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bees.core.hashes import digest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LEAVES_LIMIT = 2**63 - 1
 _EMPTY_ROOT = digest("merkle empty", b"")
 
 
@@ -41,7 +43,7 @@ class MerkleMap:
     Attributes:
         keys: ascending.
         values: canonical bytes, in the order of the keys.
-        levels: hashes from the leaves (first) to the root (last).
+        levels: hashes from the leaves (first) to the single node on top (last).
     """
 
     keys: tuple[str, ...]
@@ -62,8 +64,8 @@ class MerkleMap:
 
     @property
     def root(self) -> bytes:
-        """The hash that commits to every key and value."""
-        return self.levels[-1][0] if self.keys else _EMPTY_ROOT
+        """The hash that commits to every key and value, and to how many there are."""
+        return _root(len(self.keys), self.levels[-1][0]) if self.keys else _EMPTY_ROOT
 
     def prove(self, key: str) -> MerklePath:
         """The path of the leaf ``key``.
@@ -89,7 +91,7 @@ def check_path(root: bytes, key: str, value: bytes, path: MerklePath) -> None:
     Raises:
         ProofError: it is not, or the path is not one.
     """
-    if not 0 <= path.index < path.total:
+    if not 0 <= path.index < path.total <= _LEAVES_LIMIT:
         raise ProofError("the leaf's index is outside of the map")
     siblings = list(path.siblings)
     node, position, width = _leaf(key, value), path.index, path.total
@@ -103,7 +105,7 @@ def check_path(root: bytes, key: str, value: bytes, path: MerklePath) -> None:
         position, width = position // 2, (width + 1) // 2
     if siblings:
         raise ProofError("the Merkle path is too long")
-    if node != root:
+    if _root(path.total, node) != root:
         raise ProofError("the Merkle path leads to another root")
 
 
@@ -120,6 +122,10 @@ def _parents(level: tuple[bytes, ...]) -> tuple[bytes, ...]:
 def _leaf(key: str, value: bytes) -> bytes:
     name = key.encode()
     return digest("merkle leaf", struct.pack("<I", len(name)) + name + value)
+
+
+def _root(leaves: int, top: bytes) -> bytes:
+    return digest("merkle root", struct.pack("<Q", leaves), top)
 
 
 def _node(left: bytes, right: bytes) -> bytes:
