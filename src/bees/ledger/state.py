@@ -201,6 +201,7 @@ def state_tree(state: State) -> MerkleMap:
         "attestations": tuple(sorted(state.attestations.items())),
         "ballot": state.ballot,
         "contract": (hash_contract(state.contract), next_contract, state.deploys),
+        "chain": state.genesis.chain_id,
         "delegations": tuple(sorted(state.delegations.items())),
         "outcome": state.outcome,
         "round": (state.height, state.round, state.phase.value, state.phase_opened, state.model),
