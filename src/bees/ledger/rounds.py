@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from bees.ledger.state import State
 
 
+BATTERY_LIMIT_MJ = 2**63 - 1
+"""Where accounts stop growing: the largest integer that the canonical encoding of a genesis holds."""
+
+
 def close_phases(state: State) -> State:
     """The state after the last transaction of a block: closes the open phase if it is time to."""
     match state.phase:
@@ -54,8 +58,12 @@ def eligible_updates(state: State) -> tuple[EligibleUpdate, ...]:
 
 
 def attest_quorum(state: State) -> int:
-    """2f+1, where at most f of the active servers lie: ``f = (active - 1) // 3``."""
-    return 2 * ((max(1, len(state.active_servers)) - 1) // 3) + 1
+    """2f+1, where at most f of the servers that had duties when ATTEST opened lie: ``f = (servers - 1) // 3``.
+
+    A server whose last energy went into its attestation still counts, else those that drain would lower the bar.
+    """
+    servers = len({*state.active_servers, *state.attestations})
+    return 2 * ((max(1, servers) - 1) // 3) + 1
 
 
 def lower_median(values: list[int]) -> int:
@@ -81,9 +89,9 @@ def _next_round(state: State, outcome: Outcome) -> State:
         phase=Phase.COLLECT,
         phase_opened=state.height,
         model=outcome.model,
-        contract=state.next_contract or state.contract,
+        contract=state.contract if state.next_contract is None else state.next_contract,
         next_contract=None,
-        servers=tuple(ServerAccount(account.battery_mj + harvest) for account in state.servers),
+        servers=tuple(ServerAccount(min(account.battery_mj + harvest, BATTERY_LIMIT_MJ)) for account in state.servers),
         delegations={d: g for d, g in state.delegations.items() if g.last_round > state.round},
         updates={},
         attestations={},
