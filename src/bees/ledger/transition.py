@@ -91,13 +91,16 @@ def apply_transaction(state: State, body: Transaction, runner: ContractRunner) -
 
 def _delegate(state: State, body: Delegate) -> State:
     _known_server(state.genesis, body.server)
-    if body.last_round < state.round or body.last_round < body.first_round:
+    if body.first_round != state.round:
+        raise WrongRoundError(body.first_round, state.round)
+    if body.last_round < body.first_round:
         raise DelegationError(body.device, "its delegation is over before it begins")
     if body.last_round - state.round > DELEGATION_ROUNDS_LIMIT:
         raise DelegationError(body.device, f"a delegation lasts at most {DELEGATION_ROUNDS_LIMIT} rounds")
-    delegation = Delegation(body.server, body.first_round, body.last_round)
-    if state.delegations.get(body.device) == delegation:
+    standing = state.delegations.get(body.device)
+    if standing is not None and standing.first_round == state.round:
         raise DuplicateError("Delegate", body.device)
+    delegation = Delegation(body.server, body.first_round, body.last_round)
     return replace(state, delegations={**state.delegations, body.device: delegation})
 
 
@@ -118,8 +121,6 @@ def _check_delegation(state: State, device: int, server: int) -> None:
     delegation = state.delegations.get(device)
     if delegation is None or delegation.server != server:
         raise DelegationError(device, f"has not delegated to server {server}")
-    if not delegation.first_round <= state.round <= delegation.last_round:
-        raise DelegationError(device, f"its delegation does not cover round {state.round}")
     if not state.servers[server].is_active:
         raise EmptyAccountError(server)
 
@@ -157,8 +158,6 @@ def _publish(state: State, body: Publish, runner: ContractRunner) -> State:
     elected = replace(state, height=state.height - 1).main_node
     if body.server != elected:
         raise NotElectedError(body.server, elected)
-    if not state.servers[body.server].is_active:
-        raise EmptyAccountError(body.server)
     try:
         result = runner.run(state)
     except ContractError as error:
@@ -206,7 +205,7 @@ def _is_open(state: State, body: Update | Attest | Publish, phase: Phase) -> Non
 
 
 def _known_server(genesis: Genesis, server: int) -> None:
-    if server >= len(genesis.servers):
+    if not 0 <= server < len(genesis.servers):
         raise UnknownParticipantError("server", server)
 
 
