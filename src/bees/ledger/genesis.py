@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from bees.contract.vm import VirtualMachineDescription  # msgspec reads the annotation
+from bees.contract.description import VirtualMachineDescription  # msgspec reads the annotation
 from bees.core.canonical import Record, encode
 from bees.core.errors import GenesisError
 from bees.core.hashes import digest
@@ -23,7 +23,7 @@ Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 PolReading = Literal["capacity_over_battery", "capacity_times_battery", "loss_reduction", "round_robin"]
 
 _SAMPLE_TOTAL_LIMIT = 2**32
-"""Eq. 3 sums n_m q_m in int64, which is exact while the n_m sum to less than this."""
+"""Eq. 3 sums n_m q_m in int64, which is exact while the n_m sum to less than this; contracts take counts as u32."""
 
 
 class ServerRecord(Record, frozen=True):
@@ -148,8 +148,9 @@ def check_genesis(signed: SignedGenesis) -> None:
     """
     genesis = signed.genesis
     _check_participants(genesis)
-    if genesis.model.parameters < 1 or not 0 <= genesis.model.exponent <= 30:  # noqa: PLR2004  # bits of a word
-        raise GenesisError("model", "needs at least one parameter, and an exponent of 0 to 30")
+    _check_model(genesis.model)
+    if genesis.evaluation_samples >= _SAMPLE_TOTAL_LIMIT:
+        raise GenesisError("evaluation_samples", f"must be less than {_SAMPLE_TOTAL_LIMIT}")
     if len(signed.signatures) != len(genesis.servers):
         raise GenesisError("signatures", f"{len(signed.signatures)} for {len(genesis.servers)} servers")
     message = _signing_bytes(genesis)
@@ -171,6 +172,13 @@ def _check_participants(genesis: Genesis) -> None:
         raise GenesisError("devices", f"device {stray[0]} belongs to a server that does not exist")
     if sum(device.sample_cap for device in genesis.devices) >= _SAMPLE_TOTAL_LIMIT:
         raise GenesisError("devices", f"the sample caps must sum to less than {_SAMPLE_TOTAL_LIMIT}")
+
+
+def _check_model(model: ModelDescription) -> None:
+    if any(size < 1 for array in model.arrays for size in array.shape):
+        raise GenesisError("model", "an array has a dimension below 1")
+    if model.parameters < 1 or not 0 <= model.exponent <= 30:  # noqa: PLR2004  # bits of a word
+        raise GenesisError("model", "needs at least one parameter, and an exponent of 0 to 30")
 
 
 def _signing_bytes(genesis: Genesis) -> bytes:
