@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bees.core.errors import MissingBlobError
+from bees.core.errors import ContractError, MissingBlobError
 from bees.core.fixed_point import bytes_to_words, words_to_bytes
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.transition import ContractResult
@@ -55,7 +55,7 @@ class ContractExecutor:
 
         Raises:
             ContractError: it has no result.
-            MissingBlobError: an update that it must read is not at hand, or is not what was committed.
+            MissingBlobError: w_g(t-1) or an update is not at hand, or is not what was committed.
         """
         question = (state.genesis.chain_id, state.round, state.contract, state.model, state.ballot)
         if self._last is None or self._last[0] != question:
@@ -68,14 +68,19 @@ class ContractExecutor:
         correct, samples = [e.correct for e in eligible], [e.samples for e in eligible]
         picked = [eligible[i] for i in contract.select(correct, samples, state.genesis.top_m)]
         updates = [self._words(state, update) for update in picked]
-        words = contract.aggregate([e.samples for e in picked], updates, self.models[state.model])
+        previous = self.models.get(state.model)
+        if previous is None:
+            raise MissingBlobError(state.model)
+        words = contract.aggregate([e.samples for e in picked], updates, previous)
         model = hash_model(words_to_bytes(words))
-        self.models = {state.model: self.models[state.model], model: words}
+        self.models = {state.model: previous, model: words}
         return ContractResult(tuple(e.device for e in picked), model)
 
     def _words(self, state: State, update: EligibleUpdate) -> Words:
         data = self._read_update(update.commitment)
         if data is None or commit_to_update(update.device, state.round, data) != update.commitment:
             raise MissingBlobError(update.commitment)
-        state.genesis.model.check(data)
+        if len(data) != state.genesis.model.update_bytes:
+            # All servers read the same bytes, so this is a fact about the ballot, and the round will be skipped.
+            raise ContractError(f"the update of device {update.device} has {len(data)} bytes, which is no model")
         return bytes_to_words(data)

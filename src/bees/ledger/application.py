@@ -95,6 +95,7 @@ class Application:
 
         Raises:
             TransactionError: why.
+            MissingBlobError: an update that the contract must read is not at hand.
         """
         self._check_signature(signed)
         apply_transaction(replace(self.state, height=self.state.height + 1), signed.body, self.runner)
@@ -118,12 +119,18 @@ class Application:
         Raises:
             InvalidTransactionError: one of its transactions is refused.
             AppHashError: executing it gives another state.
+            MissingBlobError: an update that the contract must read is not at hand, which says nothing of the block.
         """
         if self.execute(batch).app_hash != app_hash:
             raise AppHashError(self.state.height + 1)
 
     def finalize_block(self, batch: Batch) -> bytes:
-        """Execute a decided block, and return the app hash after it; ``commit`` makes it the state."""
+        """Execute a decided block, and return the app hash after it; ``commit`` makes it the state.
+
+        Raises:
+            InvalidTransactionError: one of its transactions is refused.
+            MissingBlobError: fetch the update, which more than f servers attest to hold, and ask again.
+        """
         self._pending = self.execute(batch)
         return self._pending.app_hash
 
@@ -147,6 +154,7 @@ class Application:
 
         Raises:
             InvalidTransactionError: one of them is refused.
+            MissingBlobError: an update that the contract must read is not at hand.
         """
         key = (self.app_hash, batch.root)
         known = self.memo.executions.get(key)
@@ -157,7 +165,7 @@ class Application:
             try:
                 self._check_signature(signed)
                 state = apply_transaction(state, signed.body, self.runner)
-            except (TransactionError, MissingBlobError) as error:
+            except TransactionError as error:
                 raise InvalidTransactionError(state.height, index, str(error)) from error
         state = close_phases(state)
         execution = Execution(state, state_tree(state).root)

@@ -69,6 +69,7 @@ def check_block(application: Application, previous_block: bytes, block: Block) -
         TransactionRootError: the header names other transactions.
         InvalidTransactionError: one of its transactions is refused.
         AppHashError: executing it gives another state.
+        MissingBlobError: an update that the contract must read is not at hand, or is not what was committed.
     """
     header, height = block.header, application.state.height + 1
     if header.chain_id != application.state.genesis.chain_id:
