@@ -19,6 +19,7 @@ failed verification or a run that could not end well.
     │   └── NonCanonicalError        bytes that decode, but are another spelling of the same value
     ├── ContractError                the contract or its virtual machine (exit 1)
     │   ├── ContractLoadError        not a module, or one that breaks the ABI or its limits
+    │   ├── ContractInputError       arrays that the ABI or the memory limit cannot hold
     │   ├── ContractTrapError        it trapped while running
     │   ├── OutOfFuelError           it used up its fuel
     │   ├── ContractOutputError      it returned what the ABI forbids
@@ -229,6 +230,11 @@ class ContractError(BeesError):
 @dataclass(eq=False)
 class ContractLoadError(ContractError):
     """Not a WebAssembly module, or one that breaks the ABI or its limits."""
+
+
+@dataclass(eq=False)
+class ContractInputError(ContractError):
+    """Arrays that the ABI or the memory limit cannot hold were handed to a contract."""
 
 
 @dataclass(eq=False)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bees.contract import build
+from bees.contract.library import contract_names, load_contract_code
+
+pytest.importorskip("ziglang", reason="the compiler is a development dependency")
+
+SOURCES = Path(__file__).parents[2] / "contracts"
+
+
+def test_the_sources_give_the_packaged_code_from_any_folder(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "quite" / "another place"
+    shutil.copytree(SOURCES, elsewhere)
+    for file in elsewhere.iterdir():
+        os.utime(file, (0, 0))
+    packaged = {name: load_contract_code(name) for name in contract_names()}
+    assert build.build_contracts(elsewhere) == packaged
+    assert build.build_contracts(SOURCES) == packaged
+
+
+def test_no_path_and_no_tool_is_named_in_the_code() -> None:
+    for name in contract_names():
+        code = load_contract_code(name)
+        assert not [word for word in (b"contracts", b".c\0", b"zig", b"clang", b"/") if word in code.lower()]
+
+
+def test_check_finds_a_changed_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(SOURCES, tmp_path / "c")
+    source = tmp_path / "c" / "argmax.c"
+    source.write_text(source.read_text().replace("correct[i] > correct[best]", "correct[i] >= correct[best]"))
+    assert build.main(["--check", "--sources", str(tmp_path / "c")]) == 1
+    assert "argmax: built" in capsys.readouterr().err
+    assert build.main(["--check", "--sources", str(SOURCES)]) == 0
+
+
+def test_what_does_not_compile_gets_the_compilers_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wrong.c").write_text("int f( {")
+    assert build.main(["--check", "--sources", str(tmp_path)]) == 2
+    assert "wrong.c: does not compile:" in capsys.readouterr().err
+
+
+def test_a_folder_without_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build.main(["--sources", str(tmp_path)]) == 2
+    assert "holds no C file" in capsys.readouterr().err
+
+
+def test_another_compiler_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(build, "ZIGLANG_VERSION", "0.0.1")
+    assert build.main(["--check"]) == 2
+    assert "pip install ziglang==0.0.1" in capsys.readouterr().err

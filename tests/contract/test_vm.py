@@ -1,0 +1,289 @@
+"""Whatever is deployed, and whatever it is given, costs its fuel and nothing else."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bees.contract.description import LONGEST_CONTRACT_BYTES, describe_virtual_machine
+from bees.contract.library import load_contract_code
+from bees.contract.vm import VirtualMachine
+from bees.core.errors import (
+    ContractError,
+    ContractInputError,
+    ContractLoadError,
+    ContractOutputError,
+    ContractTrapError,
+    OutOfFuelError,
+    VirtualMachineError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import wasmtime
+    from numpy.typing import NDArray
+
+    Assemble = Callable[..., bytes]
+
+ROW = np.arange(5, dtype=np.int32)
+
+
+def select(machine: VirtualMachine, code: bytes, k: int = 4, m: int = 2) -> tuple[int, ...]:
+    return machine.load(code).select([1] * k, [1] * k, m)
+
+
+def test_the_small_contract_is_valid(machine: VirtualMachine, contract_code: Assemble) -> None:
+    contract = machine.load(contract_code())
+    assert contract.select([3], [1], 1) == (0,)
+    assert contract.aggregate([1], [ROW], ROW).tolist() == [0] * 5
+
+
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        ({"memory": "(memory 1)"}, "must export memory"),
+        ({"memory": '(memory (export "memory") 1 2)'}, "maximum of its own"),
+        ({"memory": '(memory (export "memory") 1025)'}, "memory"),
+        ({"heap_base": ""}, "__heap_base"),
+        ({"heap_base": '(global (export "__heap_base") i64 (i64.const 0))'}, "__heap_base"),
+        ({"heap_base": '(global (export "__heap_base") (mut i32) (i32.const 0))'}, "__heap_base"),
+        ({"heap_base": '(global (export "__heap_base") i32 (i32.const -16))'}, "outside of its memory"),
+        ({"abi_version": ""}, "abi_version"),
+        ({"abi_version": '(func (export "abi_version") (result i32) (i32.const 2))'}, "speaks ABI 2"),
+        ({"select": ""}, "must export select"),
+        ({"select": '(global (export "select") i32 (i32.const 0))'}, "must export select"),
+        ({"select": '(func (export "select") (param i32 i32 i32 i32) (result i32) (i32.const 1))'}, "5 i32"),
+        ({"select": '(func (export "select") (param i32 i32 i32 i32 i64) (result i32) (i32.const 1))'}, "5 i32"),
+        ({"aggregate": '(func (export "aggregate") (param i32 i32 i32 i32 i32 i32))'}, "returns an i32"),
+        ({"aggregate": ""}, "must export aggregate"),
+        ({"imports": '(import "env" "clock" (func))'}, "imports"),
+        ({"imports": '(import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))'}, "imports"),
+        ({"extra": "(func $f) (start $f)"}, "start function"),
+        ({"extra": "(table 65 funcref)"}, "table"),
+        ({"extra": '(data (i32.const 65535) "ab")'}, "out of bounds"),
+        ({"extra": "(func (result i32) (i64.const 0))"}, "not a valid module"),
+    ],
+)
+def test_what_breaks_the_abi_is_refused(
+    machine: VirtualMachine, contract_code: Assemble, parts: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(ContractLoadError, match=problem):
+        machine.load(contract_code(**parts))
+
+
+def test_an_abi_version_that_never_answers(machine: VirtualMachine, contract_code: Assemble) -> None:
+    with pytest.raises(OutOfFuelError):
+        machine.load(
+            contract_code(abi_version='(func (export "abi_version") (result i32) (loop (br 0)) (unreachable))')
+        )
+
+
+@pytest.mark.parametrize("code", [b"", b"\0asm", b"(module)", b"\0asm\x02\0\0\0", b"MZ" * 40])
+def test_what_is_no_module_is_refused(machine: VirtualMachine, code: bytes) -> None:
+    with pytest.raises(ContractLoadError):
+        machine.load(code)
+
+
+def test_too_much_code_is_refused(machine: VirtualMachine) -> None:
+    with pytest.raises(ContractLoadError, match="the limit of the genesis is 65536"):
+        machine.load(b"\0asm\x01\0\0\0" + b"\0" * 2**16)
+
+
+@settings(deadline=None, max_examples=150)
+@given(tail=st.binary(max_size=300))
+def test_random_bytes_never_raise_anything_else(machine: VirtualMachine, tail: bytes) -> None:
+    for code in (tail, b"\0asm\x01\0\0\0" + tail):
+        with pytest.raises(ContractError):
+            machine.load(code)
+
+
+@settings(deadline=None, max_examples=200)
+@given(position=st.integers(0, 2**16), byte=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_contract_never_raises_anything_else(
+    machine: VirtualMachine, position: int, byte: int, cut: bool
+) -> None:
+    code = bytearray(load_contract_code("fedavg"))
+    position %= len(code)
+    code[position] = byte
+    damaged = bytes(code[:position] if cut else code)
+    try:
+        contract = machine.load(damaged)
+        picked = contract.select([3, 1, 2], [1, 1, 1], 2)
+        assert all(0 <= index < 3 for index in picked)
+        assert contract.aggregate([1, 1], [ROW, ROW], ROW).shape == ROW.shape
+    except ContractError:
+        pass
+
+
+def test_an_endless_loop_costs_its_fuel(machine: VirtualMachine, select_code: Assemble) -> None:
+    contract = machine.load(select_code("(loop (br 0)) (unreachable)"))
+    started = time.perf_counter()
+    with pytest.raises(OutOfFuelError, match="20000000 units of fuel"):
+        contract.select([1], [1], 1)
+    assert time.perf_counter() - started < 5
+    assert contract.fuel_used == machine.description.fuel_limit
+
+
+def test_a_memory_bomb_stops_at_the_limit(machine: VirtualMachine, select_code: Assemble) -> None:
+    pages = machine.description.memory_limit_bytes // 65_536
+    grow_all = "(block (loop (br_if 1 (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (br 0)))"
+    answer = f"(i32.store (local.get $out) (i32.eq (memory.size) (i32.const {pages}))) (i32.const 1)"
+    assert select(machine, select_code(grow_all + answer)) == (1,)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("(unreachable)", "unreachable"),
+        ("(i32.div_u (i32.const 1) (i32.const 0))", "integer division by zero"),
+        ("(i32.load (i32.const -4))", "memory out of bounds"),
+        ("(i32.trunc_f32_s (f32.const nan))", "bad conversion to integer"),
+    ],
+)
+def test_a_trap_is_named(machine: VirtualMachine, select_code: Assemble, body: str, why: str) -> None:
+    with pytest.raises(ContractTrapError, match=f"select trapped: {why}"):
+        select(machine, select_code(body))
+
+
+def store(*indices: int) -> str:
+    return " ".join(f"(i32.store offset={4 * i} (local.get $out) (i32.const {x}))" for i, x in enumerate(indices))
+
+
+@pytest.mark.parametrize(
+    ("indices", "count"),
+    [((0, 0), 2), ((1, 0), 2), ((4,), 1), ((-1,), 1), ((0, 4), 2), ((), 0), ((0, 1), 3), ((0,), -1)],
+)
+def test_indices_that_the_abi_forbids_are_refused(
+    machine: VirtualMachine, select_code: Assemble, indices: tuple[int, ...], count: int
+) -> None:
+    with pytest.raises(ContractOutputError):
+        select(machine, select_code(f"{store(*indices)} (i32.const {count})"))
+
+
+def test_indices_that_the_abi_allows_are_taken(machine: VirtualMachine, select_code: Assemble) -> None:
+    assert select(machine, select_code(f"{store(1, 3)} (i32.const 2)")) == (1, 3)
+
+
+def test_a_call_leaves_nothing_behind(machine: VirtualMachine, select_code: Assemble) -> None:
+    """A global that counts calls, and a mark in memory, are both gone with the instance."""
+    body = """
+      (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+      (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))
+      (i32.store (local.get $out) (i32.sub (i32.add (global.get $calls) (i32.load (i32.const 8))) (i32.const 2)))
+      (i32.const 1)"""
+    contract = machine.load(select_code(body, extra="(global $calls (mut i32) (i32.const 0))"))
+    assert {contract.select([1] * 4, [1] * 4, 1) for _ in range(3)} == {(0,)}
+
+
+def test_memory_beyond_the_arrays_starts_empty(machine: VirtualMachine, select_code: Assemble) -> None:
+    """Filled with ones by one contract, found empty by the next."""
+    fill = "(loop (i32.store (local.get $x) (i32.const -1)) (local.set $x (i32.add (local.get $x) (i32.const 4)))"
+    fill += " (br_if 0 (i32.lt_u (local.get $x) (i32.const 65536)))) (i32.store (local.get $out) (i32.const 0))"
+    assert select(machine, select_code(f"{fill} (i32.const 1)")) == (0,)
+    look = "(i32.store (local.get $out) (i32.load (i32.const 60000))) (i32.const 1)"
+    assert select(machine, select_code(look)) == (0,)
+
+
+def test_nan_has_one_spelling(machine: VirtualMachine, contract_code: Assemble) -> None:
+    """Payloads go in as words of an update and come out as the canonical NaN, scalar and SIMD."""
+    body = """(func (export "aggregate") (param i32 i32 i32 i32 i32 i32) (result i32)
+      (f32.store (local.get 5) (f32.add (f32.load (local.get 3)) (f32.const 1)))
+      (f32.store offset=4 (local.get 5)
+        (f32x4.extract_lane 1 (f32x4.mul (v128.load (local.get 3)) (v128.load (local.get 3)))))
+      (i32.const 0))"""
+    update = np.array([0x7FA00001, 0xFFFFFFFF, 0xFFC00123, 0x7F800001, 0], np.uint32).view(np.int32)
+    out = machine.load(contract_code(aggregate=body)).aggregate([1], [update], ROW)
+    assert out.view(np.uint32)[:2].tolist() == [0x7FC00000, 0x7FC00000]
+
+
+def test_a_full_stack_of_functions_fits(contract_code: Assemble) -> None:
+    """No recursion and few functions: the deepest chain of the fattest frames must not overflow the stack."""
+    roomy = VirtualMachine(describe_virtual_machine(contract_limit_bytes=LONGEST_CONTRACT_BYTES))
+    keep = " ".join(f"(v128.load offset={i % 128} (local.get 0))" for i in range(240))
+    chain = [
+        f"(func $f{i} (param i32) (result v128) {keep} (call $f{i + 1} (local.get 0)) {'(v128.or) ' * 240})"
+        for i in range(60)
+    ]
+    chain.append("(func $f60 (param i32) (result v128) (v128.load (local.get 0)))")
+    body = """(func (export "select") (param i32 i32 i32 i32 i32) (result i32)
+      (v128.store (local.get 4) (call $f0 (i32.const 0))) (i32.const 1))"""
+    code = contract_code(select=body, extra=" ".join(chain))
+    assert 100_000 < len(code) <= LONGEST_CONTRACT_BYTES
+    assert select(roomy, code) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("samples", "updates", "problem"),
+    [
+        ([], [], "0 updates"),
+        ([1, 2], [ROW], "1 updates with 2"),
+        ([0], [ROW], "sum to 0"),
+        ([2**32 - 1, 1], [ROW, ROW], "sum to 4294967296"),
+        ([-1, 2], [ROW, ROW], r"samples\[0\] = -1"),
+        ([2**32], [ROW], r"samples\[0\] = 4294967296"),
+        ([1], [ROW[:4]], "update 0"),
+        ([1], [ROW.astype(np.int64)], "update 0 is int64"),
+        ([1], [ROW.reshape(1, 5)], "update 0"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(
+    machine: VirtualMachine, contract_code: Assemble, samples: list[int], updates: list[NDArray[Any]], problem: str
+) -> None:
+    with pytest.raises(ContractInputError, match=problem):
+        machine.load(contract_code()).aggregate(samples, updates, ROW)
+
+
+@pytest.mark.parametrize(("correct", "m"), [([], 1), ([1], 0), ([1, 2], 1), ([-1], 1), ([2**32], 1)])
+def test_selections_that_do_not_fit_are_refused(
+    machine: VirtualMachine, contract_code: Assemble, correct: list[int], m: int
+) -> None:
+    with pytest.raises(ContractInputError):
+        machine.load(contract_code()).select(correct, [1], m)
+
+
+def test_updates_over_the_memory_limit_are_refused(machine: VirtualMachine, contract_code: Assemble) -> None:
+    update = np.zeros(2**22, np.int32)
+    with pytest.raises(ContractInputError, match="limit of the genesis"):
+        machine.load(contract_code()).aggregate([1] * 4, [update] * 4, update)
+
+
+def test_code_is_compiled_once_and_old_code_is_dropped(
+    machine: VirtualMachine, select_code: Assemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[bytes] = []
+    check = VirtualMachine._compile
+
+    def compile_and_count(self: VirtualMachine, code: bytes) -> wasmtime.Module:
+        compiled.append(code)
+        return check(self, code)
+
+    monkeypatch.setattr(VirtualMachine, "_compile", compile_and_count)
+    codes = [select_code(f"{store(i)} (i32.const 1)") for i in range(12)]
+    for index in (0, 0, *range(12), 0):
+        assert machine.load(codes[index]).select([1] * 20, [1] * 20, 1) == (index,)
+    assert compiled == [*codes, codes[0]]
+    assert len(machine._compiled) <= 8
+
+
+def test_another_runtime_is_named(machine: VirtualMachine) -> None:
+    other = msgspec.structs.replace(machine.description, runtime="wasmer")
+    with pytest.raises(VirtualMachineError, match="wasmer"):
+        VirtualMachine(other, accept_other_version=True)
+
+
+def test_another_version_runs_only_for_who_accepts_it(machine: VirtualMachine) -> None:
+    installed = machine.description.runtime_version
+    other = msgspec.structs.replace(machine.description, runtime_version="1.2.3")
+    with pytest.raises(VirtualMachineError, match=rf"pins wasmtime 1\.2\.3, {installed} is installed"):
+        VirtualMachine(other)
+    auditor = VirtualMachine(other, accept_other_version=True)
+    assert auditor.version_difference == f"the genesis pins wasmtime 1.2.3, {installed} is installed"
+    assert auditor.load(load_contract_code("argmax")).select([1, 2], [1, 1], 1) == (1,)
+    assert machine.version_difference is None
