@@ -38,7 +38,7 @@ class VirtualMachineDescription(Record, frozen=True):
     runtime: _Name
     runtime_version: _Name
     abi_version: _Positive
-    fuel_limit: _Positive
+    fuel_limit: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     memory_limit_bytes: Annotated[int, Meta(ge=PAGE_BYTES, le=2**31)]
     contract_limit_bytes: Annotated[int, Meta(ge=1, le=LONGEST_CONTRACT_BYTES)]
 
