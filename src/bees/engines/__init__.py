@@ -1,0 +1,1 @@
+"""What orders transactions into blocks, and where blocks are kept: the embedded engine and the chain file."""

@@ -1,0 +1,239 @@
+"""One replica: an edge server's ledger, mempool and consensus, height after height."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bees.core.canonical import encode
+from bees.core.errors import BlockError, MissingBlobError, TransactionError
+from bees.engines.checks import signature_checks
+from bees.engines.messages import Decision, Message, Proposal, Status, Vote
+from bees.engines.tendermint import Actions, Consensus, Height, Timeout, TimeoutLengths
+from bees.ledger.application import Application
+from bees.ledger.block import Block, Commit, Header, check_commit
+from bees.ledger.refusals import CommitError
+from bees.ledger.replay import check_block
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bees.core.keys import SigningKey
+    from bees.core.stopwatch import PhaseTimer
+    from bees.engines.checks import Checks
+    from bees.engines.network import Network
+    from bees.engines.tally import SignatureCheck
+    from bees.ledger.genesis import SignedGenesis
+    from bees.ledger.transactions import Signed
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A replica's timer to ask the others for what it may have missed."""
+
+    height: int
+
+
+Payload = Message | Timeout | Ask
+
+
+class Replica:
+    """A server's view of the chain, and its voice in extending it.
+
+    Attributes:
+        index: of the server.
+        application: its ledger.
+        mempool: transactions that wait for a block, by signature.
+        last_block: id of its last committed block; the chain id before the first.
+        last_decision: that block and its commit, or None.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        key: SigningKey,
+        signed: SignedGenesis,
+        checks: Checks,
+        network: Network[Payload],
+        lengths: TimeoutLengths,
+        timer: PhaseTimer,
+    ) -> None:
+        self.index = index
+        self.application = Application(signed, checks.runner, checks.memo)
+        self.mempool: dict[bytes, Signed] = {}
+        self.last_block = signed.genesis.chain_id
+        self.last_decision: tuple[Block, Commit] | None = None
+        self._last_message: Decision | None = None
+        self._genesis = signed.genesis
+        self._key = key
+        self._checks = checks
+        self._network = network
+        self._lengths = lengths
+        self._timer = timer
+        self._public_keys = tuple(server.public_key for server in signed.genesis.servers)
+        self._consensus: Consensus | None = None
+
+    @property
+    def height(self) -> int:
+        """Height of its last committed block."""
+        return self.application.state.height
+
+    def submit(self, signed: Signed) -> None:
+        """Take a transaction into the mempool.
+
+        Raises:
+            TransactionError: it could not be in the next block.
+        """
+        if self.mempool.get(signed.signature) != signed:
+            self._check_tx(signed)
+            self.mempool[signed.signature] = signed
+
+    def start_height(self) -> None:
+        """Begin to decide on the next block."""
+        height = self.height + 1
+        servers = len(self._public_keys)
+        at = Height(
+            self._genesis.chain_id,
+            height,
+            self.index,
+            self._public_keys,
+            self._genesis.commit_quorum,
+            lambda consensus_round: (height - 1 + consensus_round) % servers,
+        )
+        self._consensus = Consensus(at, self)
+        self._ask_later()
+        self._act(self._consensus.start())
+
+    def deliver(self, payload: Payload) -> None:
+        """Take in a message, or a timer that is over."""
+        match payload:
+            case Vote() | Proposal():
+                if self._consensus is not None:
+                    self._act(self._consensus.receive(payload))
+            case Timeout():
+                if self._consensus is not None:
+                    self._act(self._consensus.expire(payload))
+            case Ask():
+                self._ask(payload)
+            case Status():
+                self._answer(payload)
+            case Decision():
+                self._adopt(payload)
+
+    def apply(self, block: Block, commit: Commit) -> None:
+        """Append a block that others have committed.
+
+        Raises:
+            BlockError: it does not follow, or is not committed.
+        """
+        check_block(self.application, self.last_block, block)
+        check_commit(self._genesis, block.header, commit, self._checks.memo.verify)
+        self._append(block, commit, encode(block))
+
+    # What follows is the consensus' Host.
+
+    def propose(self) -> bytes:
+        """A block of what the mempool holds that can be in it."""
+        with self._timer("commit"):
+            batch = self.application.prepare_proposal(self.mempool.values())
+            app_hash = self.application.execute(batch).app_hash
+            header = Header(self._genesis.chain_id, self.height + 1, self.last_block, batch.root, app_hash)
+            return encode(Block(header, batch))
+
+    def identify(self, block: bytes) -> bytes | None:
+        """The block's id, or None when the bytes are no block."""
+        known = self._checks.decode_block(block)
+        return known[1] if known else None
+
+    def is_valid(self, block: bytes) -> bool:
+        """Whether the block may be the next one."""
+        with self._timer("commit"):
+            known = self._checks.decode_block(block)
+            if known is None:
+                return False
+            news = [s for s in known[0].batch.transactions if s.signature not in self.mempool]
+            self.check_signatures(signature_checks(self._genesis, news))
+            try:
+                check_block(self.application, self.last_block, known[0])
+            except (BlockError, MissingBlobError):
+                return False
+            return True
+
+    def sign(self, message: bytes) -> bytes:
+        """This server's signature."""
+        with self._timer("sign"):
+            return self._key.sign(message)
+
+    def check_signatures(self, checks: Sequence[SignatureCheck]) -> list[bool]:
+        """Which of the (public key, message, signature) are valid."""
+        return self._checks.memo.verify_all(checks)
+
+    def _act(self, actions: Actions) -> None:
+        for message in actions.broadcast:
+            self._network.broadcast(self.index, message)
+        for timeout in actions.timeouts:
+            self._network.set_timer(self.index, self._lengths.of(timeout), timeout)
+        if actions.decided is not None:
+            known = self._checks.decode_block(actions.decided.block)
+            if known is not None:
+                self._append(known[0], actions.decided.commit, actions.decided.block)
+
+    def _append(self, block: Block, commit: Commit, data: bytes) -> None:
+        with self._timer("commit"):
+            self.application.finalize_block(block.batch)
+            self.application.commit()
+            self.last_block = commit.block_id
+            self.last_decision = (block, commit)
+            self._last_message = Decision(commit.height, data, commit)
+            self._consensus = None
+            self._clean_mempool(block)
+
+    def _clean_mempool(self, block: Block) -> None:
+        """Forget what the block holds, and what it has made impossible."""
+        if not self.mempool:
+            return
+        done = {signed.signature for signed in block.batch.transactions}
+        waiting, self.mempool = self.mempool, {}
+        for name, signed in waiting.items():
+            if name in done:
+                continue
+            try:
+                self._check_tx(signed)
+            except TransactionError:
+                continue
+            except MissingBlobError:  # the update may still arrive
+                pass
+            self.mempool[name] = signed
+
+    def _check_tx(self, signed: Signed) -> None:
+        self._checks.admit(self.application.app_hash, signed, lambda: self.application.check_tx(signed))
+
+    def _ask_later(self) -> None:
+        self._network.set_timer(self.index, self._lengths.first_us, Ask(self.height + 1))
+
+    def _ask(self, ask: Ask) -> None:
+        """Stand in for the paper's reliable gossip: whoever is undecided for long asks for what was lost."""
+        if self._consensus is not None and ask.height == self.height + 1:
+            self._network.broadcast(self.index, Status(ask.height, self.index))
+            self._ask_later()
+            self._act(self._consensus.reconsider())
+
+    def _answer(self, status: Status) -> None:
+        if self._last_message is not None and status.height == self._last_message.height:
+            self._network.send(self.index, status.server, self._last_message)
+        elif self._consensus is not None and status.height == self.height + 1:
+            for message in self._consensus.log():
+                self._network.send(self.index, status.server, message)
+
+    def _adopt(self, decision: Decision) -> None:
+        """Append what others have decided, if it is right; a wrong one is as good as none."""
+        if self._consensus is None or decision.height != self.height + 1 or not self.is_valid(decision.block):
+            return
+        known = self._checks.decode_block(decision.block)
+        if known is None:
+            return
+        try:
+            check_commit(self._genesis, known[0].header, decision.commit, self._checks.memo.verify)
+        except CommitError:
+            return
+        self._append(known[0], decision.commit, decision.block)
