@@ -213,10 +213,13 @@ def test_tables_show_every_claim_once():
 def test_texts_write_numbers_in_their_units():
     claims = by_key(curve("BEES", 100, accuracy=0.894, latency_s=5.75, energy_j=6300), curve("B-EI", 100))
     texts = {key: (published_text(c), measured_text(c), difference_text(c)) for key, c in claims.items()}
-    assert texts["accuracy_bees"] == ("89.0%", "89.4%", "+0.4 points")
+    assert texts["accuracy_bees"] == ("89%", "89.4%", "+0.4 points")
     assert texts["latency"] == ("5.71 s", "5.75 s", "+0.04 s (+0.7%)")
     assert texts["energy_100"] == ("6,294 J", "6,300 J", "+6 J (+0.1%)")
     assert texts["latency_linear"] == ("“increases linearly”", "R² = 1.0000", "–")
+    below = by_key(curve("BEES", 100, accuracy=0.8899, energy_j=6194))
+    assert difference_text(below["accuracy_bees"]) == "0.0 points"
+    assert difference_text(below["energy_100"]) == "−100 J (−1.6%)"
 
 
 def test_verdict_counts_name_all_three():

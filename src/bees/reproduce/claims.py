@@ -70,7 +70,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 UNKNOWN_CAUSE = "The cause has not been established."
-CHOSEN_CONSTANTS = "The paper gives no γ, f_k and L; ours were chosen so that latency and energies meet the published."
+CHOSEN_CONSTANTS = "The paper gives no γ, f_k and L; ours were chosen so that latency and energies meet its numbers."
 CHOSEN_READING = "It follows from the reading that B-EI's uploads contend for the band (radio.sharing = contending)."
 
 
@@ -179,12 +179,15 @@ def _judge(point: EndPoint, measured: float) -> tuple[Verdict, str]:
     side = "above" if difference > 0 else "below"
     if point.quantity == "accuracy":
         if abs(difference) <= ACCURACY_TOLERANCE:
-            return "reproduced", f"Trained and tested; within {100 * ACCURACY_TOLERANCE:g} points of the published."
-        return "not reproduced", f"{abs(100 * difference):.1f} points {side} the published. {UNKNOWN_CAUSE}"
+            return (
+                "reproduced",
+                f"Trained and tested; within {100 * ACCURACY_TOLERANCE:g} points of the published value.",
+            )
+        return "not reproduced", f"{abs(100 * difference):.1f} points {side} the published value. {UNKNOWN_CAUSE}"
     tolerance = LATENCY_TOLERANCE if point.quantity == "latency_s" else ENERGY_TOLERANCE
     if abs(difference) <= tolerance * point.published:
         return "fitted", CHOSEN_CONSTANTS
-    off = f"{abs(difference) / point.published:.1%} {side} the published, more than the {tolerance:.0%} we allow"
+    off = f"{abs(difference) / point.published:.1%} {side} the published value, more than the {tolerance:.0%} we allow"
     return "not reproduced", f"{off}. {UNKNOWN_CAUSE}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
@@ -32,7 +33,14 @@ def value_text(value: float, unit: str) -> str:
 
 def published_text(claim: Claim) -> str:
     """What the paper says: its number, or its words where it prints none."""
-    return f"“{claim.quote}”" if claim.published is None else value_text(claim.published, claim.unit)
+    if claim.published is None:
+        return f"“{claim.quote}”"
+    return printed_text(claim.published, claim.unit)
+
+
+def printed_text(value: float, unit: str) -> str:
+    """A published value with as many digits as the paper prints: whole percents."""
+    return {"fraction": f"{value:.0%}", "points": f"{value:g} points"}.get(unit) or value_text(value, unit)
 
 
 def measured_text(claim: Claim) -> str:
@@ -50,8 +58,14 @@ def difference_text(claim: Claim) -> str:
     if claim.difference is None or claim.published is None:
         return "–"
     scale, _, form = _FORMATS[claim.unit]
-    text = form.format(scale * claim.difference)
-    return f"{text} ({claim.difference / claim.published:+.1%})" if claim.unit in {"s", "J"} else text
+    text = _signed(form.format(scale * claim.difference))
+    share = _signed(f"{claim.difference / claim.published:+.1%}")
+    return f"{text} ({share})" if claim.unit in {"s", "J"} else text
+
+
+def _signed(text: str) -> str:
+    """A signed number with a real minus sign, and none on zero."""
+    return text[1:] if not re.search("[1-9]", text) else text.replace("-", "−")
 
 
 def claims_table_markdown(claims: Iterable[Claim]) -> str:
