@@ -69,7 +69,7 @@ def figure_4(reproduction: Reproduction) -> Figure:
         return figure
     axes.set_xticks(counts)
     span = max(counts[-1] - counts[0], 10)
-    axes.set_xlim(counts[0] - 0.38 * span, counts[-1] + 0.06 * span)
+    axes.set_xlim(counts[0] - 0.52 * span, counts[-1] + 0.06 * span)
     for scheme in SCHEMES:
         _draw_ends(axes, scheme, ends[scheme], {k: v for k, v in published[scheme].items() if k in counts})
     for devices in {counts[0], counts[-1]}:
