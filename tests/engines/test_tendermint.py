@@ -1,0 +1,471 @@
+"""The rules of Algorithm 1 one by one, and agreement and progress on networks that lose and reorder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bees.core.hashes import digest
+from bees.core.keys import SigningKey, is_signed_by
+from bees.engines.messages import Proposal, Vote, sign_proposal
+from bees.engines.network import Network, Unreliable, instantaneous, silence
+from bees.engines.tendermint import Actions, Consensus, Height, Step, Timeout, TimeoutLengths
+from bees.ledger.block import vote_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bees.engines.network import Link
+    from bees.engines.tally import SignatureCheck
+
+CHAIN = bytes(32)
+KEYS = [SigningKey.simulated(3, "server", k) for k in range(7)]
+
+
+def name_of(block: Any):
+    return digest("test block", block)
+
+
+class FakeHost:
+    """Blocks are any bytes; those in ``refused`` are not valid."""
+
+    def __init__(self, me: int, refused: set[bytes] | frozenset[bytes] = frozenset()):
+        self.me = me
+        self.refused = set(refused)
+        self.checked = []
+        self.proposed = 0
+
+    def propose(self):
+        self.proposed += 1
+        return b"block of %d, number %d" % (self.me, self.proposed)
+
+    def identify(self, block: Any):
+        return None if block == b"garbage" else name_of(block)
+
+    def is_valid(self, block: Any):
+        return block not in self.refused
+
+    def sign(self, message: bytes):
+        return KEYS[self.me].sign(message)
+
+    def check_signatures(self, checks: Sequence[SignatureCheck]):
+        self.checked += checks
+        return [is_signed_by(*check) for check in checks]
+
+
+def machine(me: int = 0, n: int = 4, host: FakeHost | None = None):
+    host = host or FakeHost(me)
+    public_keys = tuple(key.public_key for key in KEYS[:n])
+    at = Height(CHAIN, 1, me, public_keys, 2 * n // 3 + 1, lambda r: r % n)
+    return Consensus(at, host)
+
+
+def vote(server: int, kind: Any, block: Any, consensus_round: int = 0, height: int = 1, key: SigningKey | None = None):
+    name = None if block is None else name_of(block)
+    message = vote_bytes(CHAIN, height, consensus_round, kind, name)
+    return Vote(height, consensus_round, kind, name, server, (key or KEYS[server]).sign(message))
+
+
+def proposal(
+    block: Any,
+    consensus_round: int = 0,
+    valid_round: int = -1,
+    proposer: int | None = None,
+    n: int = 4,
+    key: SigningKey | None = None,
+):
+    proposer = consensus_round % n if proposer is None else proposer
+    return sign_proposal(key or KEYS[proposer], CHAIN, 1, consensus_round, valid_round, block, proposer)
+
+
+def votes(actions: Actions):
+    return [(m.kind, m.consensus_round, m.block) for m in actions.broadcast if isinstance(m, Vote)]
+
+
+def feed(consensus: Consensus, *messages: Proposal | Vote) -> Actions:
+    actions = Actions()
+    for message in messages:
+        actions = consensus.receive(message)
+    return actions
+
+
+def timeout(step: Step, consensus_round: int = 0, height: int = 1):
+    return Timeout(height, consensus_round, step)
+
+
+A, B = b"A", b"B"
+
+
+# Lines 11 to 21
+
+
+def test_the_proposer_of_the_round_proposes_and_prevotes() -> None:
+    actions = machine(me=0).start()
+    proposed, prevote = actions.broadcast
+    assert isinstance(proposed, Proposal)
+    assert (proposed.consensus_round, proposed.valid_round) == (0, -1)
+    assert votes(actions) == [("prevote", 0, name_of(proposed.block))]
+    assert isinstance(prevote, Vote)
+    assert prevote.server == 0
+
+
+def test_the_others_wait_for_the_proposal() -> None:
+    actions = machine(me=1).start()
+    assert actions.broadcast == []
+    assert actions.timeouts == [timeout(Step.PROPOSE)]
+
+
+# Lines 22 to 27
+
+
+def test_a_valid_fresh_proposal_gets_a_prevote() -> None:
+    consensus = machine(me=1)
+    consensus.start()
+    assert votes(consensus.receive(proposal(A))) == [("prevote", 0, name_of(A))]
+    assert votes(consensus.receive(proposal(A))) == []
+
+
+@pytest.mark.parametrize("block", [A, b"garbage"])
+def test_a_proposal_that_is_not_valid_gets_a_prevote_for_nil(block: Any) -> None:
+    consensus = machine(me=1, host=FakeHost(1, refused={A, b"garbage"}))
+    consensus.start()
+    assert votes(consensus.receive(proposal(block))) == [("prevote", 0, None)]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        proposal(A, key=KEYS[2]),
+        proposal(A, proposer=2),
+        proposal(A, valid_round=0),
+        Proposal(2, 0, -1, A, 0, proposal(A).signature),
+    ],
+)
+def test_a_forged_or_misplaced_proposal_changes_nothing(forged: Proposal) -> None:
+    consensus = machine(me=1)
+    consensus.start()
+    assert votes(consensus.receive(forged)) == []
+    assert consensus.step is Step.PROPOSE
+
+
+def locked_on_a(me: int = 3):
+    """A machine that is locked on A in round 0, now in round 1."""
+    consensus = machine(me=me)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A), vote(1, "prevote", A))
+    assert (consensus.locked_block, consensus.locked_round) == (A, 0)
+    feed(consensus, vote(0, "precommit", None), vote(1, "precommit", None))
+    consensus.expire(timeout(Step.PRECOMMIT))
+    assert consensus.round == 1
+    return consensus
+
+
+def test_a_locked_replica_prevotes_nil_for_another_fresh_block() -> None:
+    assert votes(locked_on_a().receive(proposal(B, 1))) == [("prevote", 1, None)]
+
+
+def test_a_locked_replica_prevotes_its_own_block_again() -> None:
+    assert votes(locked_on_a().receive(proposal(A, 1))) == [("prevote", 1, name_of(A))]
+
+
+# Lines 28 to 33
+
+
+def test_a_reproposal_waits_for_the_quorum_of_the_round_it_names() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.expire(timeout(Step.PROPOSE))
+    feed(consensus, vote(0, "precommit", None), vote(1, "precommit", None), vote(2, "precommit", None))
+    consensus.expire(timeout(Step.PRECOMMIT))
+    assert votes(consensus.receive(proposal(B, 1, valid_round=0))) == []
+    feed(consensus, vote(0, "prevote", B), vote(1, "prevote", B))
+    assert votes(consensus.receive(vote(2, "prevote", B))) == [("prevote", 1, name_of(B))]
+
+
+def test_a_later_quorum_frees_a_locked_replica() -> None:
+    consensus = locked_on_a()
+    feed(consensus, vote(0, "prevote", B, 1), vote(1, "prevote", B, 1), vote(2, "prevote", B, 1))
+    consensus.expire(timeout(Step.PROPOSE, 1))
+    feed(consensus, vote(0, "precommit", None, 1), vote(1, "precommit", None, 1), vote(2, "precommit", None, 1))
+    consensus.expire(timeout(Step.PRECOMMIT, 1))
+    assert consensus.round == 2
+    assert votes(consensus.receive(proposal(B, 2, valid_round=1))) == [("prevote", 2, name_of(B))]
+
+
+def test_a_quorum_older_than_the_lock_does_not_free_it() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.expire(timeout(Step.PROPOSE))
+    feed(consensus, *(vote(k, "precommit", None) for k in range(3)))
+    consensus.expire(timeout(Step.PRECOMMIT))
+    feed(consensus, proposal(A, 1), vote(0, "prevote", A, 1), vote(1, "prevote", A, 1))
+    assert consensus.locked_round == 1
+    feed(consensus, *(vote(k, "precommit", None, 1) for k in range(3)), *(vote(k, "prevote", B) for k in range(3)))
+    consensus.expire(timeout(Step.PRECOMMIT, 1))
+    assert votes(consensus.receive(proposal(B, 2, valid_round=0))) == [("prevote", 2, None)]
+
+
+# Lines 34 and 35, 61 to 64
+
+
+def test_mixed_prevotes_set_a_timeout_once_and_its_end_precommits_nil() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A))
+    assert consensus.receive(vote(1, "prevote", None)).timeouts == [timeout(Step.PREVOTE)]
+    assert consensus.receive(vote(2, "prevote", B)).timeouts == []
+    assert votes(consensus.expire(timeout(Step.PREVOTE))) == [("precommit", 0, None)]
+
+
+# Lines 36 to 43
+
+
+def test_a_quorum_of_prevotes_locks_and_precommits() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A))
+    assert votes(consensus.receive(vote(1, "prevote", A))) == [("precommit", 0, name_of(A))]
+    assert (consensus.locked_block, consensus.locked_round) == (A, 0)
+    assert (consensus.valid_block, consensus.valid_round) == (A, 0)
+
+
+def test_a_quorum_that_comes_after_the_precommit_makes_valid_but_does_not_lock() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", None), vote(1, "prevote", A))
+    consensus.expire(timeout(Step.PREVOTE))
+    consensus.receive(vote(2, "prevote", A))
+    assert (consensus.locked_block, consensus.locked_round) == (None, -1)
+    assert (consensus.valid_block, consensus.valid_round) == (A, 0)
+
+
+def test_the_valid_block_is_proposed_again() -> None:
+    consensus = machine(me=1)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A), vote(2, "prevote", A))
+    feed(consensus, vote(0, "precommit", None), vote(2, "precommit", None))
+    proposed = consensus.expire(timeout(Step.PRECOMMIT)).broadcast[0]
+    assert isinstance(proposed, Proposal)
+    assert (proposed.block, proposed.consensus_round, proposed.valid_round) == (A, 1, 0)
+
+
+# Lines 44 to 46
+
+
+def test_a_quorum_for_nil_precommits_nil_without_waiting() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.expire(timeout(Step.PROPOSE))
+    feed(consensus, vote(0, "prevote", None))
+    assert votes(consensus.receive(vote(1, "prevote", None))) == [("precommit", 0, None)]
+
+
+# Lines 47 and 48, 65 to 67
+
+
+def test_any_quorum_of_precommits_sets_a_timeout_and_its_end_starts_the_next_round() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, vote(0, "precommit", None), vote(1, "precommit", A))
+    assert consensus.receive(vote(2, "precommit", None)).timeouts == [timeout(Step.PRECOMMIT)]
+    actions = consensus.expire(timeout(Step.PRECOMMIT))
+    assert consensus.round == 1
+    assert actions.timeouts == [timeout(Step.PROPOSE, 1)]
+
+
+# Lines 49 to 54
+
+
+def test_a_quorum_of_precommits_and_the_proposal_decide_in_any_order() -> None:
+    messages = [proposal(A), *(vote(k, "precommit", A) for k in range(3))]
+    for start in range(4):
+        consensus = machine(me=3)
+        consensus.start()
+        decided = feed(consensus, *messages[start:], *messages[:start]).decided
+        assert decided is not None
+        assert decided.block == A
+        assert [s.server for s in decided.commit.signatures] == [0, 1, 2]
+
+
+def test_a_decision_may_come_from_an_earlier_round() -> None:
+    consensus = locked_on_a()
+    assert feed(consensus, proposal(B, 1), vote(1, "precommit", A)).decided is None
+    decided = consensus.receive(vote(2, "precommit", A)).decided
+    assert decided is not None
+    assert decided.commit.consensus_round == 0
+
+
+def test_what_is_not_valid_is_not_decided_until_it_is_found_valid() -> None:
+    host = FakeHost(3, refused={A})
+    consensus = machine(me=3, host=host)
+    consensus.start()
+    assert feed(consensus, proposal(A), *(vote(k, "precommit", A) for k in range(3))).decided is None
+    host.refused.clear()
+    decided = consensus.reconsider().decided
+    assert decided is not None
+    assert decided.block == A
+
+
+# Lines 55 and 56
+
+
+def test_f_plus_1_messages_of_a_later_round_pull_a_replica_forward() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    assert consensus.receive(vote(0, "prevote", None, 5)).timeouts == []
+    assert consensus.receive(vote(0, "precommit", None, 5)).timeouts == []
+    assert consensus.receive(vote(1, "precommit", None, 5)).timeouts == [timeout(Step.PROPOSE, 5)]
+    assert consensus.round == 5
+
+
+# Lines 57 to 60
+
+
+def test_a_silent_proposer_gets_prevotes_for_nil() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    assert votes(consensus.expire(timeout(Step.PROPOSE))) == [("prevote", 0, None)]
+
+
+@pytest.mark.parametrize("late", [timeout(Step.PROPOSE, 1), timeout(Step.PROPOSE, height=2), timeout(Step.PREVOTE)])
+def test_timeouts_of_another_height_round_or_step_do_nothing(late: Timeout) -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    actions = consensus.expire(late)
+    assert (actions.broadcast, actions.timeouts, actions.decided) == ([], [], None)
+
+
+# Signatures
+
+
+def test_votes_are_checked_only_when_they_could_make_a_quorum_and_never_past_it() -> None:
+    host = FakeHost(6)
+    consensus = machine(me=6, n=7, host=host)
+    consensus.start()
+    feed(consensus, proposal(A, n=7), *(vote(k, "prevote", A) for k in range(3)))
+    assert len(host.checked) == 1
+    consensus.receive(vote(3, "prevote", A))
+    assert len(host.checked) == 1 + 4
+    feed(consensus, vote(4, "prevote", A), vote(5, "prevote", A))
+    assert len(host.checked) == 1 + 4
+
+
+def test_forged_votes_never_count_and_do_not_crowd_out_the_real_ones() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.receive(proposal(A))
+    forged = [vote(k, "prevote", A, key=KEYS[6]) for k in range(3)]
+    assert votes(feed(consensus, *forged)) == []
+    assert consensus.locked_block is None
+    assert votes(feed(consensus, vote(0, "prevote", A), vote(1, "prevote", A))) == [("precommit", 0, name_of(A))]
+
+
+def test_votes_of_unknown_servers_and_other_heights_are_ignored() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.receive(proposal(A))
+    strangers = [vote(5, "prevote", A), vote(6, "prevote", A), vote(0, "prevote", A, height=2)]
+    feed(consensus, *strangers, vote(0, "prevote", A))
+    assert consensus.locked_block is None
+
+
+def test_a_server_that_votes_twice_counts_once_for_each_block() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", B), vote(0, "prevote", A), vote(0, "prevote", None))
+    assert consensus.locked_block is None
+    assert consensus.receive(vote(1, "prevote", A)).broadcast[0].block == name_of(A)
+
+
+def test_the_log_holds_every_valid_message_once() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    heard = [proposal(A), vote(0, "prevote", A), vote(1, "prevote", None)]
+    feed(consensus, *heard, vote(2, "prevote", A, key=KEYS[6]))
+    assert set(heard) <= set(consensus.log())
+    assert {m.server for m in consensus.log() if isinstance(m, Vote)} == {0, 1, 3}
+
+
+# Whole networks of machines
+
+
+class Cluster:
+    """Machines on a network; whoever is undecided is sent the others' logs now and then."""
+
+    def __init__(self, n: int, link: Link):
+        self.network = Network(n, link)
+        self.hosts = [FakeHost(k) for k in range(n)]
+        self.machines = [machine(k, n, self.hosts[k]) for k in range(n)]
+        self.lengths = TimeoutLengths(1000, 500)
+
+    def run(self, deadline_us: int = 10**7):
+        for node, consensus in enumerate(self.machines):
+            self.act(node, consensus.start())
+            self.network.set_timer(node, 2000, "gossip")
+        return self.network.run(self.deliver, lambda: all(m.decided for m in self.machines), deadline_us)
+
+    def deliver(self, node: int, payload: Any):
+        consensus = self.machines[node]
+        if payload == "gossip":
+            for message in consensus.log():
+                self.network.broadcast(node, message)
+            self.network.set_timer(node, 2000, "gossip")
+        elif isinstance(payload, Timeout):
+            self.act(node, consensus.expire(payload))
+        else:
+            self.act(node, consensus.receive(payload))
+
+    def act(self, node: int, actions: Actions):
+        for message in actions.broadcast:
+            self.network.broadcast(node, message)
+        for due in actions.timeouts:
+            self.network.set_timer(node, self.lengths.of(due), due)
+
+    def deciding_rounds(self):
+        return {m.decided.commit.consensus_round for m in self.machines if m.decided}
+
+    def agree(self):
+        return len({m.decided.block for m in self.machines if m.decided}) <= 1
+
+
+def test_without_faults_all_decide_in_round_0_without_time_passing() -> None:
+    for n in (1, 2, 3, 4, 7):
+        cluster = Cluster(n, instantaneous)
+        assert cluster.run()
+        assert cluster.agree()
+        assert cluster.deciding_rounds() == {0}
+        assert cluster.network.now_us == 0
+
+
+def test_a_silent_proposer_costs_a_round() -> None:
+    cluster = Cluster(4, silence(frozenset({0}), until_us=5000))
+    assert cluster.run()
+    assert cluster.agree()
+    assert cluster.deciding_rounds() == {1}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([4, 7]), st.floats(0, 0.9), st.integers(0, 3000))
+def test_lost_and_reordered_messages_never_break_agreement_and_a_healed_network_decides(
+    seed: int, n: int, loss: float, longest_us: int
+) -> None:
+    cluster = Cluster(n, Unreliable(seed, longest_us, loss, heals_at_us=20_000))
+    assert cluster.run()
+    assert cluster.agree()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_minority_partition_decides_nothing_until_it_heals(seed: int) -> None:
+    def link(sender: int, receiver: int, now_us: int):
+        is_split = now_us < 30_000 and (sender < 2) != (receiver < 2)
+        return None if is_split else (seed * 7919 + sender * 31 + receiver * 17 + now_us) % 700
+
+    cluster = Cluster(4, link)
+    cluster.run(deadline_us=29_000)
+    assert not any(m.decided for m in cluster.machines)
+    assert cluster.network.run(cluster.deliver, lambda: all(m.decided for m in cluster.machines), 10**7)
+    assert cluster.agree()
