@@ -9,6 +9,7 @@ failed verification or a run that could not end well.
     BeesError
     ├── InputError                   what a person handed in is wrong (exit 2)
     │   ├── ScenarioError            a key of a scenario: source, key, value
+    │   │   └── ScenarioFileError    no such preset or file, or one that is not TOML
     │   ├── DatasetError             a data file that is broken, altered or does not fit
     │   ├── OutputError              an output folder that exists, or cannot be written
     │   └── RunFolderError           a folder that is not a run, or lacks a part
@@ -120,6 +121,15 @@ class ScenarioError(InputError):
     @property
     def message(self) -> str:
         return f"{self.source}: {self.key} = {self.value!r}: {self.problem}"
+
+
+@dataclass(eq=False)
+class ScenarioFileError(ScenarioError):
+    """There is no such preset or file, or it cannot be read as TOML, so no key can be named."""
+
+    @property
+    def message(self) -> str:
+        return f"{self.source}: {self.problem}"
 
 
 @dataclass(eq=False)

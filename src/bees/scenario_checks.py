@@ -1,0 +1,115 @@
+"""What no knob can say alone: which knobs of a scenario contradict one another.
+
+Each knob's own type and bounds stand in :mod:`bees.scenario`. What needs the data, such as more UEs than samples,
+is checked where the data is at hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bees.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bees.scenario import Scenario
+
+RANGES = (
+    ("topology", "devices_per_server_min", "devices_per_server_max"),
+    ("topology", "distance_min_m", "distance_max_m"),
+    ("computation", "cycles_per_sample_min", "cycles_per_sample_max"),
+    ("computation", "server_cycles_per_sample_min", "server_cycles_per_sample_max"),
+    ("battery", "device_initial_min", "device_initial_max"),
+    ("ledger", "server_capacity_hz_min", "server_capacity_hz_max"),
+)
+"""Section, and the two ends of a range that is drawn from."""
+
+DECIBEL_LIMIT = 300.0
+"""Far beyond any radio (10^30 W), far below what overflows a float."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Knobs that contradict one another.
+
+    Attributes:
+        key: dotted key of the knob to change first.
+        value: its value.
+        problem: what it contradicts, and how to put it right.
+        others: dotted keys of the other knobs involved.
+    """
+
+    key: str
+    value: object
+    problem: str
+    others: tuple[str, ...] = ()
+
+
+def check_scenario(scenario: Scenario, source: str) -> None:
+    """Refuse a scenario whose knobs contradict one another.
+
+    Args:
+        scenario: whose knobs are each valid.
+        source: the file or option to name.
+
+    Raises:
+        ScenarioError: names the key to change.
+    """
+    for conflict in conflicts(scenario):
+        raise ScenarioError(source, conflict.problem, conflict.key, conflict.value)
+
+
+def conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    """Every contradiction in ``scenario``."""
+    yield from _name_conflicts(scenario)
+    yield from _range_conflicts(scenario)
+    yield from _crowd_conflicts(scenario)
+    yield from _decibel_conflicts(scenario)
+    top_m, devices = scenario.ledger.top_m, scenario.topology.devices
+    if scenario.ledger.contract == "fedavg" and top_m > devices:
+        problem = f"there are only {devices} devices to select from: lower it, or raise topology.devices"
+        yield Conflict("ledger.top_m", top_m, problem, ("topology.devices",))
+
+
+def _name_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    # The pattern's "$" lets a last line break through, and a folder is named after this.
+    if not scenario.name.isprintable():
+        yield Conflict("name", scenario.name, "must not hold a line break")
+
+
+def _range_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    for section, lower, upper in RANGES:
+        least, most = getattr(getattr(scenario, section), lower), getattr(getattr(scenario, section), upper)
+        if least > most:
+            key, other = f"{section}.{lower}", f"{section}.{upper}"
+            yield Conflict(key, least, f"is above {other} = {most:g}: lower it, or raise {other}", (other,))
+
+
+def _crowd_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    topology = scenario.topology
+    capacity = topology.server_capacity
+    if topology.devices_per_server_max > capacity:
+        problem = f"is above topology.server_capacity = {capacity}: lower it, or raise topology.server_capacity"
+        yield Conflict(
+            "topology.devices_per_server_max",
+            topology.devices_per_server_max,
+            problem,
+            ("topology.server_capacity",),
+        )
+    room = topology.servers * capacity
+    if topology.devices > room and topology.crowding != "more_servers":
+        problem = (
+            f"{topology.servers} servers with room for {capacity} each hold at most {room}: "
+            'raise topology.servers, or set topology.crowding = "more_servers"'
+        )
+        others = ("topology.servers", "topology.server_capacity", "topology.crowding")
+        yield Conflict("topology.devices", topology.devices, problem, others)
+
+
+def _decibel_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    radio = scenario.radio
+    for name in ("transmit_power_db", "noise_psd_dbm_per_hz"):
+        if abs(value := getattr(radio, name)) > DECIBEL_LIMIT:
+            yield Conflict(f"radio.{name}", value, f"must lie between -{DECIBEL_LIMIT:g} and {DECIBEL_LIMIT:g}")
