@@ -24,23 +24,22 @@ if TYPE_CHECKING:
 
 LEARNING_PHASES = ("train", "evaluate")
 """Everything else in a round is the ledger's: quantise, sign, verify, execute, contract, commit."""
-_WARM_UP = 2
+WARM_UP_ROUNDS = 2
 
 
-def bench(scenario: Scenario, rounds: int, on_round: Callable[[], object]) -> dict[str, Any]:
-    """Measure ``rounds`` rounds with shared checks and as many without.
+def bench(scenario: Scenario, on_round: Callable[[], object]) -> dict[str, Any]:
+    """Measure all rounds but those that warm up, with shared checks and without.
 
     Args:
-        scenario: its number of blocks is set to what is needed.
-        rounds: measured rounds, after two that warm up the compiler and caches.
+        scenario: its number of blocks is ``WARM_UP_ROUNDS`` more than are to be measured.
         on_round: progress.
 
     Returns:
         ``round_s`` and ``phases`` (medians, seconds, shared checks), ``ledger_share``, ``ledger_ms_per_replica``
         (a replica that does everything itself), ``peak_memory_mb``, and both measurements in full.
     """
-    shared = _measure(scenario, rounds, share_checks=True, on_round=on_round)
-    own = _measure(scenario, rounds, share_checks=False, on_round=on_round)
+    shared = _measure(scenario, share_checks=True, on_round=on_round)
+    own = _measure(scenario, share_checks=False, on_round=on_round)
     servers = shared.pop("servers")
     del own["servers"]
     return {
@@ -49,7 +48,7 @@ def bench(scenario: Scenario, rounds: int, on_round: Callable[[], object]) -> di
         "ledger_share": shared["ledger_s"] / shared["round_s"],
         "ledger_ms_per_replica": 1e3 * own["ledger_s"] / servers,
         "peak_memory_mb": peak_memory_mb(),
-        "rounds": rounds,
+        "rounds": scenario.blocks - WARM_UP_ROUNDS,
         "servers": servers,
         "devices": scenario.topology.devices,
         "shared_checks": shared,
@@ -57,23 +56,20 @@ def bench(scenario: Scenario, rounds: int, on_round: Callable[[], object]) -> di
     }
 
 
-def _measure(
-    scenario: Scenario, rounds: int, *, share_checks: bool, on_round: Callable[[], object]
-) -> dict[str, Any]:
+def _measure(scenario: Scenario, *, share_checks: bool, on_round: Callable[[], object]) -> dict[str, Any]:
     watch = Stopwatch()
-    experiment = prepare(scenario, share_checks=share_checks, stopwatch=watch)
     laps: list[dict[str, float]] = []
     totals: list[float] = []
-    before, since = dict(watch.seconds), perf_counter()
-    for number, _ in enumerate(simulate(experiment, watch), start=1):
-        now, seconds = perf_counter(), dict(watch.seconds)
-        if number > _WARM_UP:
-            totals.append(now - since)
-            laps.append({phase: seconds[phase] - before.get(phase, 0.0) for phase in seconds})
-        on_round()
-        if len(totals) == rounds:
-            break
-        before, since = seconds, perf_counter()
+    with prepare(scenario, share_checks=share_checks, timer=watch) as experiment:
+        before, since = dict(watch.seconds), perf_counter()
+        for number, _ in enumerate(simulate(experiment), start=1):
+            now, seconds = perf_counter(), dict(watch.seconds)
+            if number > WARM_UP_ROUNDS:
+                totals.append(now - since)
+                laps.append({phase: seconds[phase] - before.get(phase, 0.0) for phase in seconds})
+            on_round()
+            before, since = seconds, perf_counter()
+        servers = len(experiment.server_signers)
     phases = _medians(laps)
     round_s = median(totals)
     learning_s = sum(phases.get(phase, 0.0) for phase in LEARNING_PHASES)
@@ -82,7 +78,7 @@ def _measure(
         "fastest_round_s": min(totals),
         "ledger_s": round_s - learning_s,
         "phases": phases,
-        "servers": len(experiment.founding.server_keys),
+        "servers": servers,
     }
 
 

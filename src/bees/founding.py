@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bees.contract.library import load_contract_code
-from bees.contract.vm import describe_virtual_machine
+from bees.contract.description import describe_virtual_machine
 from bees.core.fixed_point import words_to_bytes
 from bees.core.keys import SigningKey
 from bees.core.seeds import generator
 from bees.ledger.commitments import hash_model
-from bees.ledger.genesis import DeviceRecord, DutyCosts, Genesis, PhaseLengths, ServerRecord, SignedGenesis, sign_genesis
+from bees.ledger.genesis import (
+    DeviceRecord,
+    DutyCosts,
+    Genesis,
+    PhaseLengths,
+    ServerRecord,
+    SignedGenesis,
+    sign_genesis,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +105,7 @@ def found(scenario: Scenario, members: Members, task: Task) -> Founding:
             ledger.collect_heights, ledger.attest_heights, ledger.publish_heights, ledger.publish_ranks
         ),
         costs=DutyCosts(_mj(ledger.attest_cost_j), _mj(ledger.publish_cost_j), _mj(ledger.harvest_j)),
-        virtual_machine=describe_virtual_machine(fuel=ledger.fuel),
+        virtual_machine=describe_virtual_machine(fuel_limit=ledger.fuel),
     )
     return Founding(sign_genesis(genesis, server_keys), server_keys, device_keys, task.initial_model)
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]  # untyped PathLike
 
 from bees.core.errors import BeesError, OutputError, RunFolderError
 from bees.results import RoundRow
 from bees.scenario_file import dump_scenario, load_scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from bees.results import RunResult
     from bees.scenario import Scenario
 
@@ -108,6 +111,25 @@ def make_new_folder(path: Path) -> None:
         raise OutputError(str(path), "exists already; choose another --out, or remove it") from None
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[BinaryIO]:
+    """A binary file to write, which must not exist yet; it is removed again if the writer fails.
+
+    Raises:
+        OutputError: it exists, or cannot be written.
+    """
+    try:
+        with path.open("xb") as file:
+            yield file
+    except FileExistsError:
+        raise OutputError(str(path), "exists already; choose another name, or remove it") from None
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def summarise(result: RunResult) -> dict[str, Any]:

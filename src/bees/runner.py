@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +9,7 @@ import numpy as np
 from bees.core.errors import BeesError
 from bees.core.fixed_point import dequantise
 from bees.core.stopwatch import Stopwatch
-from bees.engines.chain_file import ChainFile
-from bees.experiment import prepare
+from bees.experiment import Own, prepare
 from bees.results import DeviceTrace, RunResult
 from bees.run_folder import RunFolder
 from bees.simulation import simulate
@@ -64,11 +62,14 @@ def run(
         NoDeviceLeftError: every battery ran empty.
     """
     watch = Stopwatch()
-    experiment = prepare(
-        scenario, model=model, dataset=dataset, policy=policy, share_checks=share_checks, stopwatch=watch
-    )
-    rounds = list(_observed(experiment, watch, on_round))
-    return _result(experiment, rounds, watch)
+    own = Own(model=model, dataset=dataset, policy=policy)
+    rounds: list[Round] = []
+    with prepare(scenario, own, share_checks=share_checks, timer=watch) as experiment:
+        for one in simulate(experiment):
+            rounds.append(one)
+            if on_round is not None:
+                on_round(one.row)
+        return _result(experiment, rounds, watch)
 
 
 def run_into_folder(
@@ -87,45 +88,33 @@ def run_into_folder(
         NoDeviceLeftError: every battery ran empty.
     """
     folder = RunFolder(path, scenario, command)
-    done: list[Round] = []
-
-    def keep(row: RoundRow) -> None:
-        folder.add_round(row)
-        if on_round is not None:
-            on_round(row)
-
     watch = Stopwatch()
+    rounds: list[Round] = []
     try:
-        with ExitStack() as stack:
-            chain = stack.enter_context(ChainFile.create(folder.chain))
-            experiment = prepare(scenario, share_checks=share_checks, chain_file=chain, stopwatch=watch)
-            for one in _observed(experiment, watch, keep):
-                done.append(one)  # noqa: PERF402  # an interrupt must leave what is done
-        result = _result(experiment, done, watch)
+        with prepare(scenario, share_checks=share_checks, timer=watch, chain_file=folder.chain) as experiment:
+            for one in simulate(experiment):
+                rounds.append(one)
+                folder.add_round(one.row)
+                if on_round is not None:
+                    on_round(one.row)
+        result = _result(experiment, rounds, watch)
         folder.finish(result)
     except BeesError as error:
-        folder.set_status("failed", error, blocks_done=len(done), blocks=scenario.blocks)
+        folder.set_status("failed", error, blocks_done=len(rounds), blocks=scenario.blocks)
         raise
     except KeyboardInterrupt:
-        folder.set_status("interrupted", blocks_done=len(done), blocks=scenario.blocks)
+        folder.set_status("interrupted", blocks_done=len(rounds), blocks=scenario.blocks)
         raise
     return result
 
 
-def _observed(experiment: Experiment, watch: Stopwatch, on_round: OnRound | None):
-    for one in simulate(experiment, watch):
-        if on_round is not None:
-            on_round(one.row)
-        yield one
-
-
 def _result(experiment: Experiment, rounds: list[Round], watch: Stopwatch) -> RunResult:
-    description = experiment.model.description
+    description = experiment.learning.model.description
     return RunResult(
         scenario=experiment.scenario,
         rounds=tuple(one.row for one in rounds),
         devices=DeviceTrace(
-            offloads=np.stack([one.physics.offloads for one in rounds]),
+            offloads=np.stack([one.physics.decision for one in rounds]),
             active=np.stack([one.physics.active for one in rounds]),
             compute_time_s=np.stack([one.physics.compute_time_s for one in rounds]),
             transmit_time_s=np.stack([one.physics.transmit_time_s for one in rounds]),

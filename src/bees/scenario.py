@@ -218,7 +218,7 @@ class Ledger(Section, frozen=True):
     attest_cost_j: NonNegative = 50.0
     publish_cost_j: NonNegative = 20.0
     harvest_j: NonNegative = 0.0
-    fuel: Count = 2_000_000_000
+    fuel: Count = 1_000_000_000
 
 
 class Scenario(Section, frozen=True):

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bees.core.errors import NoDeviceLeftError
-from bees.core.fixed_point import dequantise, quantise, words_to_bytes
-from bees.core.stopwatch import Stopwatch
+from bees.core.fixed_point import bytes_to_words, dequantise, quantise, words_to_bytes
 from bees.edge.battery import debit
 from bees.edge.physics import sense
 from bees.ledger.state import Phase
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.edge.physics import BlockPhysics
     from bees.experiment import Experiment
-    from bees.ledger.state import EligibleUpdate
+    from bees.ledger.state import Ballot, EligibleUpdate
+    from bees.ledger.transactions import Signed
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ class Round:
     words: Words
 
 
-def simulate(experiment: Experiment, stopwatch: Stopwatch | None = None) -> Iterator[Round]:
+def simulate(experiment: Experiment) -> Iterator[Round]:
     """Algorithm 1: while sensors sense data, train locally, elect, verify, aggregate by contract, share w_g.
 
     Args:
         experiment: data, model, world and chain.
-        stopwatch: accumulates wall-clock seconds by phase.
 
     Yields:
         each communication round, after its block is committed by every server.
@@ -61,42 +60,155 @@ def simulate(experiment: Experiment, stopwatch: Stopwatch | None = None) -> Iter
     Raises:
         NoDeviceLeftError: every battery is empty.
     """
-    watch = stopwatch or Stopwatch()
-    words, charge_j = experiment.founding.initial_model, experiment.initial_charge_j
-    totals = _Totals()
+    w_g, charge_j = experiment.learning.initial_words, experiment.initial_charge_j
+    spent = (0.0, 0.0)
     for t in range(1, experiment.scenario.blocks + 1):
         physics = sense(experiment.edge, t, charge_j)
         if not physics.active.any():
             raise NoDeviceLeftError(t)
-        updates = local_training(experiment, words, t, physics, watch)
-        eligible, words = share_intelligence(experiment, words, updates, physics, watch)
+        w_l = local_training(experiment, w_g, t, physics)
+        collect(experiment, w_g, w_l, physics)
+        attest_updates(experiment, t)
+        eligible = publish_global_model(experiment, t)
+        w_g = experiment.chain.global_model
         charge_j = debit(charge_j, physics.energy_j)
-        with watch.measure("evaluate"):
-            accuracy = experiment.test_accuracy(words)
-        totals = totals.plus(physics)
-        row = _row(experiment, t, physics, totals, eligible, accuracy)
-        yield Round(row, physics, charge_j, words)
+        spent = (spent[0] + physics.latency_s, spent[1] + physics.total_energy_j)
+        yield Round(_row(experiment, t, physics, spent, eligible, w_g), physics, charge_j, w_g)
 
 
-def local_training(
-    experiment: Experiment, words: Words, t: int, physics: BlockPhysics, watch: Stopwatch
-) -> dict[int, bytes]:
-    """w_l^i <- LocalTraining(i, w_g) for each participant i, all at once; the raw words of each update."""
+def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhysics) -> dict[int, bytes]:
+    """``w_l^i <- LocalTraining(i, w_g)`` for each participant i, all at once; the raw words by device."""
     participants = np.flatnonzero(physics.active)
-    exponent = experiment.model.description.exponent
-    with watch.measure("train"):
-        weights = experiment.trainer.train(dequantise(words, exponent), t, participants)
-    with watch.measure("quantise"):
-        quantised = quantise(weights, exponent)
-        return {int(device): words_to_bytes(update) for device, update in zip(participants, quantised, strict=True)}
+    exponent = experiment.learning.model.description.exponent
+    with experiment.timer("train"):
+        weights = experiment.learning.trainer.train(dequantise(w_g, exponent), t, participants)
+    with experiment.timer("quantise"):
+        words = quantise(weights, exponent)
+        return {int(device): words_to_bytes(update) for device, update in zip(participants, words, strict=True)}
 
 
-def share_intelligence(
-    experiment: Experiment, words: Words, updates: dict[int, bytes], physics: BlockPhysics, watch: Stopwatch
-) -> tuple[tuple[EligibleUpdate, ...], Words]:
-    """The round on the chain: COLLECT, ATTEST, PUBLISH. Returns what was eligible, and the words of w_g(t)."""
-    collect(experiment, words, updates, physics, watch)
-    attest_updates(experiment, watch)
-    eligible = publish_model(experiment, watch)
-    state = experiment.engine.state
-    return eligible, experiment.engine.model_words(state.model)
+def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: BlockPhysics) -> None:
+    """COLLECT: each device checks w_g(t-1) and commits to its update; when the phase is over, bytes are revealed.
+
+    The devices hold the same w_g(t-1), so one check of its hash stands for all.
+    """
+    chain = experiment.chain
+    open_round = OpenRound.of(chain.state)
+    check_global_model(open_round, w_g)
+    with experiment.timer("sign"):
+        transactions = [
+            signed
+            for device, update in w_l.items()
+            for signed in _answers(experiment, open_round, device, update, offloads=bool(physics.decision[device]))
+        ]
+    chain.submit(transactions)
+    while chain.state.phase is Phase.COLLECT and chain.state.round == open_round.round:
+        chain.next_block()
+    with experiment.timer("reveal"):
+        for device, update in w_l.items():
+            chain.blobs.put(device, open_round.round, update)
+
+
+def attest_updates(experiment: Experiment, t: int) -> None:
+    """ATTEST: each server checks the bytes that it was sent, scores the models, and signs what it found."""
+    chain = experiment.chain
+    while chain.state.phase is Phase.ATTEST and chain.state.round == t:
+        state = chain.state
+        scores = _Scores(experiment)
+        held: dict[int, bytes] | None = None
+        transactions: list[Signed] = []
+        for server, signer in enumerate(experiment.server_signers):
+            with experiment.timer("hold"):
+                if held is None or not experiment.share_checks:
+                    held = held_updates(state, chain.blobs.get)
+            with experiment.timer("sign"):
+                signed = attest(signer, server, state, held, scores.of)
+            transactions += [] if signed is None else [signed]
+        chain.submit(transactions)
+        chain.next_block()
+
+
+def publish_global_model(experiment: Experiment, t: int) -> tuple[EligibleUpdate, ...]:
+    """PUBLISH: the main node, elected by Proof of Learning, publishes the contract's result; who was eligible."""
+    chain = experiment.chain
+    ballot: Ballot | None = None
+    while chain.state.phase is Phase.PUBLISH and chain.state.round == t:
+        state = chain.state
+        ballot = state.ballot
+        if state.main_node is not None:
+            signer = experiment.server_signers[state.main_node]
+            with experiment.timer("contract"):
+                signed = publish(signer, state.main_node, state, chain.executor)
+            chain.submit([] if signed is None else [signed])
+        chain.next_block()
+    return () if ballot is None else ballot.eligible
+
+
+def _answers(
+    experiment: Experiment, open_round: OpenRound, device: int, update: bytes, *, offloads: bool
+) -> Iterator[Signed]:
+    """What a device sends in COLLECT: its Update; or, if it offloads, a Delegate, and its server the Update."""
+    samples = int(experiment.learning.samples[device])
+    own = experiment.device_signers[device]
+    if offloads:
+        server = int(experiment.edge.world.server_of_device[device])
+        yield delegate_round(own, open_round, device, server)
+        signer = experiment.server_signers[server]
+        yield commit_update(signer, open_round, device, samples, update, server)
+    else:
+        yield commit_update(own, open_round, device, samples, update)
+
+
+class _Scores:
+    """One evaluation of the round's updates, shared by honest servers: they would all count the same."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._known: tuple[Sequence[bytes], list[int]] | None = None
+
+    def of(self, updates: Sequence[bytes]) -> list[int]:
+        """How many evaluation samples each update's model gets right."""
+        if self._known is None or self._known[0] != updates:
+            with self._experiment.timer("evaluate"):
+                self._known = (updates, self._count(updates))
+        return self._known[1]
+
+    def _count(self, updates: Sequence[bytes]) -> list[int]:
+        learning = self._experiment.learning
+        words = np.stack([bytes_to_words(update) for update in updates])
+        return [int(count) for count in learning.score(dequantise(words, learning.model.description.exponent))]
+
+
+def _row(
+    experiment: Experiment,
+    t: int,
+    physics: BlockPhysics,
+    spent: tuple[float, float],
+    eligible: Sequence[EligibleUpdate],
+    w_g: Words,
+) -> RoundRow:
+    state = experiment.chain.state
+    with experiment.timer("evaluate"):
+        accuracy = experiment.learning.test_accuracy(w_g)
+    of_samples = state.genesis.evaluation_samples
+    scores = [update.correct / of_samples for update in eligible] or [0.0]
+    outcome = state.outcome
+    return RoundRow(
+        block=t,
+        accuracy=accuracy,
+        best_local_accuracy=max(scores),
+        mean_local_accuracy=sum(scores) / len(scores),
+        latency_s=physics.latency_s,
+        total_latency_s=spent[0],
+        energy_j=physics.total_energy_j,
+        computation_energy_j=float(physics.compute_energy_j.sum()),
+        transmission_energy_j=float(physics.transmit_energy_j.sum()),
+        total_energy_j=spent[1],
+        active_devices=int(physics.active.sum()),
+        offloading_devices=int((physics.decision & physics.active).sum()),
+        eligible_updates=len(eligible),
+        selected=outcome.selected if outcome else (),
+        main_node=outcome.main_node if outcome else None,
+        model=state.model.hex(),
+        height=state.height,
+    )

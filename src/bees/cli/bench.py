@@ -18,11 +18,11 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds to measure, after two that warm up.")] = 10,
     compare: Annotated[
         bool,
-        typer.Option(help="Also run the same learning as plain JAX vmap and, where torch is installed, as a plain loop."),
+        typer.Option(
+            help="Also run the same learning as plain JAX vmap and, where torch is installed, as a plain loop."
+        ),
     ] = False,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob.")
-    ] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob.")] = None,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -32,14 +32,15 @@ def bench(
     All in one run: replicas that share identical checks, and replicas that each do everything.
     """
     limit_threads(threads)
+    from bees.bench import WARM_UP_ROUNDS
     from bees.bench import bench as measure
     from bees.scenario_file import load_scenario
 
-    needed = 2 + rounds
+    needed = WARM_UP_ROUNDS + rounds
     chosen = load_scenario(scenario, [*(override or []), f"blocks={needed}"])
     with progress(quiet or as_json) as bar:
         task = bar.add_task("rounds", total=2 * needed, note="")
-        report = measure(chosen, rounds, lambda: bar.update(task, advance=1))
+        report = measure(chosen, lambda: bar.update(task, advance=1))
     if compare:
         report["comparisons"] = _compare(chosen, rounds)
     print_json(report) if as_json else _print(report)

@@ -24,16 +24,17 @@ def chain(
     """
     from bees.engines.audit import export_chain
     from bees.engines.inspect import describe_block, describe_chain, describe_genesis
-    from bees.run_folder import chain_of
+    from bees.run_folder import chain_of, new_file
 
     path = chain_of(run)
     if export is not None:
-        size = export_chain(path, export)
-        print_json({"export": str(export), "bytes": size}) if as_json else plain(f"{export}: {size} bytes")
+        with new_file(export) as file:
+            blocks = export_chain(path, file)
+        print_json({"export": str(export), "blocks": blocks}) if as_json else plain(f"{export}: {blocks} blocks")
         return
     if height is None:
-        blocks = describe_chain(path)
-        print_json(blocks) if as_json else _print_blocks(blocks)
+        listed = describe_chain(path)
+        print_json(listed) if as_json else _print_blocks(listed)
         return
     document = describe_genesis(path) if height == 0 else describe_block(path, height)
     if document is None:

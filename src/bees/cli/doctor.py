@@ -69,7 +69,8 @@ def _contracts() -> str:
 
 
 def _machine() -> str:
-    from bees.contract.vm import VirtualMachine, describe_virtual_machine
+    from bees.contract.description import describe_virtual_machine
+    from bees.contract.vm import VirtualMachine
 
     description = describe_virtual_machine()
     VirtualMachine(description).self_test()

@@ -20,7 +20,8 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that is drawn.")] = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the run; must not exist. Default: runs/<time>-<name>-s<seed>.")
+        Path | None,
+        typer.Option("--out", help="Folder for the run; must not exist. Default: runs/<time>-<name>-s<seed>."),
     ] = None,
     threads: Threads = None,
     share_checks: Annotated[

@@ -37,9 +37,7 @@ def readings(
     path.parent.mkdir(parents=True, exist_ok=True)
     with progress(quiet or as_json) as bar:
         task = bar.add_task("readings", total=len(settings) * seeds * CURVES_PER_ROW, note="")
-        rows = search(
-            path, settings, range(seeds), lambda note: bar.update(task, advance=1, note=note), override or []
-        )
+        rows = search(path, settings, range(seeds), lambda note: bar.update(task, advance=1, note=note), override or [])
     summaries = summarise_rows(rows)
     if as_json:
         print_json({"rows": str(path), "settings": summaries})

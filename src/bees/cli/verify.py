@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bees.cli.console import AsJson, out, print_json
+from bees.cli.console import AsJson, err, out, print_json
+from bees.core.errors import InputError
+from bees.core.hashes import HASH_BYTES
 
 
 def verify(
@@ -28,15 +31,27 @@ def verify(
     from bees.engines.audit import verify_chain
     from bees.run_folder import chain_of
 
-    verdict = verify_chain(chain_of(run), expected_genesis=genesis)
+    verdict = verify_chain(chain_of(run), expected_genesis=None if genesis is None else _hash(genesis))
     if as_json:
-        print_json(verdict.as_dict())
+        print_json(asdict(verdict))
     elif verdict.valid:
-        out().print(f"[green]valid[/]: {verdict.blocks} blocks, {verdict.rounds} rounds, chain {verdict.chain_id}")
-        out().print(f"app hash after block {verdict.blocks}: {verdict.app_hash}")
+        if verdict.warning:
+            err().print(verdict.warning, style="yellow", markup=False, soft_wrap=True)
+        out().print(f"[green]valid[/]: {verdict.blocks} blocks, {verdict.round} rounds")
+        out().print(f"chain {verdict.chain_id}\nmodel {verdict.model}")
     else:
         where = "the file" if verdict.first_bad is None else f"block {verdict.first_bad}"
         out().print("[red]not valid[/]: ", end="")
         out().print(f"{where}: {verdict.reason}", markup=False, soft_wrap=True)
     if not verdict.valid:
         raise typer.Exit(1)
+
+
+def _hash(text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != HASH_BYTES:
+        raise InputError("--genesis", f"{text!r} is no chain id; it has {2 * HASH_BYTES} hexadecimal digits")
+    return value

@@ -29,8 +29,13 @@ def digest(domain: str, *parts: Buffer) -> bytes:
         parts: bytes-like objects, hashed one after the other without a copy.
     """
     if len(parts) == 1:
-        return blake3(parts[0], derive_key_context=_context(domain)).digest()
+        return blake3(_bytes(parts[0]), derive_key_context=_context(domain)).digest()
     hasher = blake3(derive_key_context=_context(domain))
     for part in parts:
-        hasher.update(part)
+        hasher.update(_bytes(part))
     return hasher.digest()
+
+
+def _bytes(part: Buffer) -> bytes | memoryview:
+    """A view of the bytes, also of an array of numbers."""
+    return part if isinstance(part, bytes) else memoryview(part).cast("B")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bees.contract.description import describe_virtual_machine
 from bees.contract.library import load_contract_code
-from bees.contract.vm import VirtualMachine, describe_virtual_machine
+from bees.contract.vm import VirtualMachine
 from bees.core.fixed_point import dequantise, quantise
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def learning_rounds(scenario: Scenario, world: LearningWorld) -> Iterator[tuple[float, Words]]:
     """Accuracy of w_g(t) on the test set and its words, for each block t; every UE takes part in every round."""
-    machine = VirtualMachine(describe_virtual_machine(fuel=scenario.ledger.fuel))
+    machine = VirtualMachine(describe_virtual_machine(fuel_limit=scenario.ledger.fuel))
     contract = machine.load(load_contract_code(scenario.ledger.contract))
     exponent = world.model.description.exponent
     words, everybody = world.initial_words, np.arange(len(world.samples))

@@ -1,0 +1,100 @@
+"""What is in a chain file, as plain dictionaries for people and for JSON. Nothing is checked here but that it decodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from bees.engines.audit import iter_chain
+from bees.engines.chain_file import ChainReader
+from bees.ledger.block import block_id
+from bees.ledger.commitments import hash_contract
+from bees.ledger.transactions import Deploy, transaction_hash
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bees.engines.audit import ChainEntry
+    from bees.ledger.transactions import Signed
+
+
+def describe_genesis(path: Path) -> dict[str, Any]:
+    """The genesis, with its contract named by its hash.
+
+    Raises:
+        ChainFileError: the file cannot be read.
+    """
+    with ChainReader(path) as reader:
+        reader.check_schema()
+        genesis = reader.genesis().genesis
+    fields = _named(genesis)
+    fields["contract"] = hash_contract(genesis.contract).hex()
+    return {"height": 0, "chain_id": genesis.chain_id.hex(), **fields}
+
+
+def describe_chain(path: Path) -> list[dict[str, Any]]:
+    """A short line per block.
+
+    Raises:
+        ChainFileError: the file cannot be read.
+    """
+    return [_short(entry) for entry in iter_chain(path)]
+
+
+def describe_block(path: Path, height: int) -> dict[str, Any] | None:
+    """A block with its transactions and signatures, or None if the chain is shorter.
+
+    Raises:
+        ChainFileError: the file cannot be read.
+    """
+    entry = next(islice(iter_chain(path), height - 1, None), None)
+    if entry is None:
+        return None
+    return {
+        "height": height,
+        "block_id": block_id(entry.block.header).hex(),
+        "header": _named(entry.block.header),
+        "transactions": [_transaction(signed) for signed in entry.block.batch.transactions],
+        "commit": _named(entry.commit),
+        "read_by_contract": [commitment.hex() for commitment in entry.read],
+    }
+
+
+def _short(entry: ChainEntry) -> dict[str, Any]:
+    header = entry.block.header
+    kinds = Counter(type(signed.body).__name__ for signed in entry.block.batch.transactions)
+    return {
+        "height": header.height,
+        "block_id": block_id(header).hex(),
+        "app_hash": header.app_hash.hex(),
+        "transactions": dict(kinds),
+        "signatures": len(entry.commit.signatures),
+    }
+
+
+def _transaction(signed: Signed) -> dict[str, Any]:
+    fields = _named(signed.body)
+    if isinstance(signed.body, Deploy):
+        fields["code"] = hash_contract(signed.body.code).hex()
+    return {
+        "type": type(signed.body).__name__,
+        "hash": transaction_hash(signed).hex(),
+        **fields,
+        "signature": signed.signature.hex(),
+    }
+
+
+def _named(value: object) -> Any:  # noqa: ANN401  # JSON has no narrower type
+    """Records by field name, although they are encoded by position; bytes in hexadecimal."""
+    match value:
+        case msgspec.Struct():
+            return {name: _named(getattr(value, name)) for name in value.__struct_fields__}
+        case bytes():
+            return value.hex()
+        case tuple():
+            return [_named(item) for item in cast("tuple[object, ...]", value)]
+        case _:
+            return value

@@ -1,0 +1,128 @@
+"""A chain in one process: the embedded engine, the bytes of updates, and the chain file if there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bees.core.errors import MissingBlobError
+from bees.core.fixed_point import words_to_bytes
+from bees.core.stopwatch import untimed
+from bees.engines.blobs import MemoryBlobStore
+from bees.engines.chain_file import ChainWriter
+from bees.engines.embedded import EmbeddedEngine
+from bees.ledger.aggregation import ContractExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from bees.contract.vm import VirtualMachine
+    from bees.core.fixed_point import Words
+    from bees.core.keys import SigningKey
+    from bees.core.stopwatch import PhaseTimer
+    from bees.ledger.genesis import SignedGenesis
+    from bees.ledger.state import State
+    from bees.ledger.transactions import Signed
+
+
+class LocalChain:
+    """What a simulation talks to. Use it as a context manager: leaving it closes the chain file.
+
+    Attributes:
+        blobs: revealed updates.
+        executor: runs the contract for whoever publishes, and holds the words of w_g.
+    """
+
+    def __init__(
+        self,
+        signed: SignedGenesis,
+        server_keys: Sequence[SigningKey],
+        machine: VirtualMachine,
+        initial_model: Words,
+        *,
+        path: Path | None = None,
+        share_checks: bool = True,
+        timer: PhaseTimer = untimed,
+    ) -> None:
+        """Start all replicas from genesis.
+
+        Args:
+            signed: the genesis, signed by all servers.
+            server_keys: of the servers, in their order.
+            machine: executes contracts.
+            initial_model: words of w_g(0).
+            path: where to write the chain file, or None to keep the chain in memory only.
+            share_checks: whether replicas share what they have checked.
+            timer: takes the time by phase.
+
+        Raises:
+            ChainFileError: the file cannot be written.
+        """
+        self.blobs = MemoryBlobStore()
+        self._executors: list[ContractExecutor] = []
+        self._machine, self._initial_model, self._timer = machine, initial_model, timer
+        self._engine = EmbeddedEngine(signed, server_keys, self._make_executor, share_checks=share_checks, timer=timer)
+        self.executor = self._executors[0]
+        self._writer = ChainWriter.create(path, signed, words_to_bytes(initial_model)) if path else None
+
+    @property
+    def state(self) -> State:
+        """After the last block."""
+        return self._engine.state
+
+    @property
+    def global_model(self) -> Words:
+        """Words of the last w_g, shape (P,)."""
+        return self.executor.models[self.state.model]
+
+    def submit(self, transactions: Sequence[Signed]) -> None:
+        """Hand in transactions of honest participants.
+
+        Raises:
+            TransactionError: one was refused, which an honest one never is.
+        """
+        for refusal in self._engine.submit_all(transactions):
+            if refusal is not None:
+                raise refusal
+
+    def next_block(self) -> State:
+        """Have the replicas commit the next block, and keep it; returns the state after it.
+
+        Raises:
+            EngineError: they cannot agree.
+            ChainFileError: the block cannot be written.
+        """
+        closing = self.state.round
+        committed = self._engine.next_block()
+        if self._writer is not None:
+            read = {name: self._blob(name) for name in committed.read}
+            with self._timer("write"):
+                self._writer.append(committed.block, committed.commit, read)
+        if committed.state.round > closing:
+            self.blobs.prune(closing)
+        return committed.state
+
+    def close(self) -> None:
+        """Close the chain file and end the threads."""
+        self._engine.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> LocalChain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make_executor(self) -> ContractExecutor:
+        self._executors.append(ContractExecutor(self._machine, self.blobs.get, self._initial_model))
+        return self._executors[-1]
+
+    def _blob(self, name: bytes) -> bytes:
+        data = self.blobs.get(name)
+        if data is None:
+            raise MissingBlobError(name)
+        return data

@@ -1,0 +1,196 @@
+"""Data, model, edge world and chain for one scenario: all that Algorithm 1 needs before its first line."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bees.contract.vm import VirtualMachine
+from bees.core.fixed_point import dequantise, quantise
+from bees.core.stopwatch import untimed
+from bees.edge.battery import initial_charge_j
+from bees.edge.physics import build_edge
+from bees.engines.local_chain import LocalChain
+from bees.founding import Members, Task, found
+from bees.learning.datasets import load_dataset
+from bees.learning.evaluation import Evaluator
+from bees.learning.models import build_model, initial_weights
+from bees.learning.partition import make_partition, selection_split
+from bees.learning.training import LocalTrainer
+from bees.protocol.signer import MemoryJournal, Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bees.core.fixed_point import Words
+    from bees.core.keys import SigningKey
+    from bees.core.stopwatch import PhaseTimer
+    from bees.edge.offloading import Policy
+    from bees.edge.physics import Edge
+    from bees.learning.datasets import Dataset
+    from bees.learning.models import Model
+    from bees.scenario import Scenario
+
+_PIXEL_BYTES = 1
+"""A raw sample is offloaded as its features, a byte each, as MNIST has them."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a user brings instead of the scenario's choice; None leaves it to the scenario.
+
+    Attributes:
+        model: an own model.
+        dataset: own data.
+        policy: an own offloading policy.
+    """
+
+    model: Model | None = None
+    dataset: Dataset | None = None
+    policy: Policy | None = None
+
+
+@dataclass(frozen=True)
+class LearningWorld:
+    """Data and model.
+
+    Attributes:
+        model: what is trained.
+        trainer: local SGD of any set of UEs.
+        selection: scores updates, on the set that the scenario selects by.
+        test: scores w_g, on the test set.
+        samples: n_k, shape (K,).
+        sample_bytes: size of one raw sample.
+        initial_words: of w_g(0), shape (P,).
+    """
+
+    model: Model
+    trainer: LocalTrainer
+    selection: Evaluator
+    test: Evaluator
+    samples: NDArray[np.int64]
+    sample_bytes: int
+    initial_words: Words
+
+    def score(self, models: NDArray[np.float32]) -> NDArray[np.int64]:
+        """How many samples of the selection set each model, shape (K, P), gets right."""
+        return self.selection.evaluate_all(models)
+
+    def test_accuracy(self, words: Words) -> float:
+        """Fraction of the test set that the model of these words gets right."""
+        return self.test.accuracy(dequantise(words, self.model.description.exponent))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a simulation needs.
+
+    Attributes:
+        scenario: what is run.
+        learning: data and model.
+        edge: the radio-and-battery world.
+        initial_charge_j: of the batteries, shape (K,).
+        chain: replicas and chain file.
+        server_signers: in the order of the servers.
+        device_signers: in the order of the devices.
+        share_checks: whether servers of this process do identical checks once.
+        timer: takes the time by phase.
+    """
+
+    scenario: Scenario
+    learning: LearningWorld
+    edge: Edge
+    initial_charge_j: NDArray[np.float64]
+    chain: LocalChain
+    server_signers: tuple[Signer, ...]
+    device_signers: tuple[Signer, ...]
+    share_checks: bool
+    timer: PhaseTimer
+
+
+def prepare_learning(scenario: Scenario, own: Own = Own()) -> LearningWorld:  # noqa: B008  # frozen
+    """Load the data, split it among the UEs, and make the model.
+
+    Raises:
+        DatasetError: the data is broken.
+        ScenarioError: data and scenario contradict each other, such as more UEs than samples.
+    """
+    learning, seed = scenario.learning, scenario.seed
+    dataset = own.dataset or load_dataset(learning.dataset)
+    training, selection_set = selection_split(dataset, learning, seed)
+    model = own.model or build_model(learning, dataset)
+    devices = scenario.topology.devices
+    partition = make_partition(learning, training.y_train, devices, seed)
+    test = Evaluator(model, dataset.test_set, models_per_chunk=min(devices, 100))
+    by_test = learning.selection_set == "test"
+    return LearningWorld(
+        model=model,
+        trainer=LocalTrainer(model, training, partition, learning, seed),
+        selection=test if by_test else Evaluator(model, selection_set, models_per_chunk=min(devices, 100)),
+        test=test,
+        samples=partition.n.astype(np.int64),
+        sample_bytes=dataset.inputs * _PIXEL_BYTES,
+        initial_words=quantise(initial_weights(model, seed), model.description.exponent),
+    )
+
+
+@contextmanager
+def prepare(
+    scenario: Scenario,
+    own: Own = Own(),  # noqa: B008  # frozen
+    *,
+    chain_file: Path | None = None,
+    share_checks: bool = True,
+    timer: PhaseTimer = untimed,
+) -> Generator[Experiment]:
+    """Everything for one run; leaving the context closes the chain.
+
+    Args:
+        scenario: what to run.
+        own: what the user brings.
+        chain_file: where to keep the ledger, or None to keep it in memory only.
+        share_checks: whether servers of this process do identical checks once.
+        timer: takes the time by phase.
+
+    Raises:
+        DatasetError: the data is broken.
+        ScenarioError: the scenario contradicts itself or the data.
+        ChainFileError: the chain file cannot be written.
+    """
+    learning = prepare_learning(scenario, own)
+    edge = build_edge(scenario, learning.samples, sample_bytes=learning.sample_bytes, policy=own.policy)
+    members = Members(edge.world.servers, edge.world.server_of_device, learning.samples)
+    evaluation_set = learning.selection.evaluation_set
+    task = Task(learning.model.description, learning.initial_words, evaluation_set.hash, len(evaluation_set))
+    founding = found(scenario, members, task)
+    chain = LocalChain(
+        founding.genesis,
+        founding.server_keys,
+        VirtualMachine(founding.genesis.genesis.virtual_machine),
+        learning.initial_words,
+        path=chain_file,
+        share_checks=share_checks,
+        timer=timer,
+    )
+    with chain:
+        yield Experiment(
+            scenario=scenario,
+            learning=learning,
+            edge=edge,
+            initial_charge_j=initial_charge_j(scenario.battery, len(learning.samples), scenario.seed),
+            chain=chain,
+            server_signers=_signers(founding.server_keys),
+            device_signers=_signers(founding.device_keys),
+            share_checks=share_checks,
+            timer=timer,
+        )
+
+
+def _signers(keys: tuple[SigningKey, ...]) -> tuple[Signer, ...]:
+    return tuple(Signer(key, MemoryJournal()) for key in keys)

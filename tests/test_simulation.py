@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import bees
+from bees.core.errors import NoDeviceLeftError
+from bees.edge.physics import simulate_physics
+from bees.experiment import prepare, prepare_learning
+from bees.study.learning_only import learning_rounds
+
+if TYPE_CHECKING:
+    from bees.results import RunResult
+
+SHORT = ["blocks=3"]
+
+
+def run(*changes: str, preset: str = "quick", **options: object) -> RunResult:
+    return bees.run(bees.load_scenario(preset, [*SHORT, *changes]), **options)
+
+
+def hashes(result: RunResult) -> list[str]:
+    return [row.model for row in result.rounds]
+
+
+@pytest.fixture(scope="module")
+def usual() -> RunResult:
+    return run()
+
+
+def test_the_same_scenario_and_seed_give_the_same_models(usual: RunResult):
+    assert hashes(run()) == hashes(usual)
+
+
+def test_another_seed_gives_other_models(usual: RunResult):
+    assert not set(hashes(run("seed=1"))) & set(hashes(usual))
+
+
+def test_replicas_that_do_everything_themselves_give_the_same_models(usual: RunResult):
+    assert hashes(run(share_checks=False)) == hashes(usual)
+
+
+def test_the_model_learns():
+    result = run("blocks=8")
+    assert result.accuracy[-1] > result.accuracy[0] + 0.1
+
+
+def test_a_search_without_ledger_finds_the_very_models_of_the_full_run(usual: RunResult):
+    scenario = bees.load_scenario("quick", SHORT)
+    learning = prepare_learning(scenario)
+    curve = list(learning_rounds(scenario, learning))
+    assert [accuracy for accuracy, _ in curve] == list(usual.accuracy)
+    exponent = learning.model.description.exponent
+    assert np.array_equal(np.ldexp(curve[-1][1].astype(np.float64), -exponent).astype(np.float32), usual.weights)
+
+
+def test_physics_alone_gives_the_very_numbers_of_the_full_run(usual: RunResult):
+    scenario = bees.load_scenario("quick", SHORT)
+    learning = prepare_learning(scenario)
+    physics = simulate_physics(scenario, learning.samples, sample_bytes=learning.sample_bytes)
+    assert [row.energy_j for row in usual.rounds] == list(physics.energy_j)
+    assert [row.latency_s for row in usual.rounds] == list(physics.latency_s)
+
+
+def test_every_round_is_published_by_an_elected_server_and_aggregates_the_best(usual: RunResult):
+    scenario = usual.scenario
+    for row in usual.rounds:
+        assert row.main_node in range(scenario.topology.servers)
+        assert len(row.selected) == scenario.ledger.top_m
+        assert row.eligible_updates == scenario.topology.devices
+
+
+def test_b_ei_shares_one_model():
+    result = run(preset="quick-b-ei")
+    assert all(len(row.selected) == 1 for row in result.rounds)
+    assert all(row.accuracy <= row.best_local_accuracy + 1e-9 for row in result.rounds)
+
+
+@pytest.mark.parametrize("pol", ["capacity_over_battery", "capacity_times_battery", "loss_reduction", "round_robin"])
+def test_each_reading_of_proof_of_learning_elects(pol: str):
+    assert all(row.main_node is not None for row in run(f"ledger.pol={pol}", "blocks=2").rounds)
+
+
+def test_offloading_devices_delegate_and_their_servers_sign():
+    scenario = bees.load_scenario("quick", ["blocks=1", "offloading.policy=offload"])
+    with prepare(scenario) as experiment:
+        from bees.simulation import simulate  # noqa: PLC0415
+
+        rows = [one.row for one in simulate(experiment)]
+    assert rows[0].offloading_devices == scenario.topology.devices
+    assert rows[0].eligible_updates == scenario.topology.devices
+    assert rows[0].computation_energy_j == 0
+
+
+def test_devices_that_run_empty_drop_out_and_rounds_go_on():
+    result = run("battery.device_capacity_j=1.0", "battery.device_initial_min=0.0", "blocks=6")
+    active = [row.active_devices for row in result.rounds]
+    assert active[-1] < active[0]
+    assert all(row.main_node is not None for row in result.rounds)
+
+
+def test_a_run_without_any_device_left_says_at_which_block():
+    with pytest.raises(NoDeviceLeftError, match=r"no device left at block \d+"):
+        run("battery.device_capacity_j=0.2", "blocks=200")
+
+
+def test_own_policy_and_own_data(usual: RunResult):
+    from bees.learning.datasets import load_dataset  # noqa: PLC0415
+
+    result = run(policy=lambda choices: choices.charge_j > 0, dataset=load_dataset("mnist-7x7"))
+    assert hashes(result) == hashes(usual), "where a UE trains does not change what it learns"
+    assert all(row.offloading_devices == row.active_devices for row in result.rounds)
