@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Knob", "check_scenario", "describe_knobs", "dump_scenario", "load_scenario", "preset_names"]
 
 SIZE_LIMIT_BYTES = 64 * 1024
-"""A scenario with every knob written out takes about 3 KB."""
+"""A scenario with every knob written out takes about 2 KB."""
 
 OVERRIDE = "--set"
 EXTENDS = "extends"
