@@ -114,7 +114,7 @@ class Experiment:
     timer: PhaseTimer
 
 
-def prepare_learning(scenario: Scenario, own: Own = Own()) -> LearningWorld:  # noqa: B008  # frozen
+def prepare_learning(scenario: Scenario, own: Own = Own()) -> LearningWorld:  # frozen
     """Load the data, split it among the UEs, and make the model.
 
     Raises:
@@ -143,7 +143,7 @@ def prepare_learning(scenario: Scenario, own: Own = Own()) -> LearningWorld:  # 
 @contextmanager
 def prepare(
     scenario: Scenario,
-    own: Own = Own(),  # noqa: B008  # frozen
+    own: Own = Own(),  # frozen
     *,
     chain_file: Path | None = None,
     share_checks: bool = True,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bees.contract.library import load_contract_code
 from bees.contract.description import describe_virtual_machine
+from bees.contract.library import load_contract_code
 from bees.core.fixed_point import words_to_bytes
 from bees.core.keys import SigningKey
 from bees.core.seeds import generator

@@ -33,6 +33,8 @@ SCENARIO = "scenario.toml"
 ROUNDS = "rounds.jsonl"
 STATUS = "status.json"
 SUMMARY = "summary.json"
+ENVIRONMENT = "environment.json"
+DEVICES = "devices.npz"
 _LIBRARIES = ("jax", "jaxlib", "numpy", "wasmtime", "msgspec", "blake3", "pynacl")
 
 
@@ -56,8 +58,8 @@ class RunFolder:
         """
         self.path = path
         make_new_folder(path)
-        self._write(SCENARIO, dump_scenario(scenario))
-        self._write("environment.json", json.dumps(environment(command), indent=2) + "\n")
+        write_text(path, SCENARIO, dump_scenario(scenario))
+        write_json(path, ENVIRONMENT, environment(command))
         self.set_status("running", blocks_done=0, blocks=scenario.blocks)
 
     @property
@@ -78,25 +80,41 @@ class RunFolder:
         report: dict[str, Any] = {"status": status, **facts}
         if error is not None:
             report |= error.as_dict()
-        self._write(STATUS, json.dumps(report, indent=2) + "\n")
+        write_json(self.path, STATUS, report)
 
     def finish(self, result: RunResult) -> None:
         """Write the final model, the per-UE arrays and the summary."""
         try:
-            np.savez_compressed(self.path / "devices.npz", allow_pickle=False, **result.devices.as_arrays())
+            np.savez_compressed(self.path / DEVICES, allow_pickle=False, **result.devices.as_arrays())
             save_file(result.arrays(), self.path / "global.safetensors")
         except OSError as error:
             raise _cannot_write(self.path, error) from error
-        self._write(SUMMARY, json.dumps(summarise(result), indent=2) + "\n")
-        self.set_status("finished", blocks_done=len(result.rounds), blocks=result.scenario.blocks)
+        write_json(self.path, SUMMARY, summarise(result))
+        seconds = sum(result.phase_seconds.values())
+        self.set_status("finished", blocks_done=len(result.rounds), blocks=result.scenario.blocks, seconds=seconds)
 
-    def _write(self, name: str, text: str) -> None:
-        target, draft = self.path / name, self.path / f"{name}.draft"
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(target)
-        except OSError as error:
-            raise _cannot_write(target, error) from error
+
+def write_json(folder: Path, name: str, document: object) -> None:
+    """Write a JSON file whole, or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_text(folder, name, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(folder: Path, name: str, text: str) -> None:
+    """Write a text file whole, or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    target, draft = folder / name, folder / f"{name}.draft"
+    try:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        draft.replace(target)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
 
 
 def make_new_folder(path: Path) -> None:

@@ -60,8 +60,8 @@ def _print(report: dict[str, Any]) -> None:
     table.add_row("whole round", *(f"[bold]{side['round_s']:.4f}[/]" for side in (shared, own)))
     out().print(table)
     out().print(
-        f"{report['devices']} devices, {report['servers']} servers, median of {report['rounds']} rounds: the ledger takes "
-        f"[bold]{report['ledger_share']:.1%}[/] of a round with all replicas, and [bold]"
+        f"{report['devices']} devices, {report['servers']} servers, median of {report['rounds']} rounds: the ledger "
+        f"takes [bold]{report['ledger_share']:.1%}[/] of a round with all replicas, and [bold]"
         f"{report['ledger_ms_per_replica']:.1f} ms[/] per replica on its own; peak memory "
         f"{report['peak_memory_mb']:.0f} MB"
     )

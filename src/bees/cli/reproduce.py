@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, print_json, progress
+
+if TYPE_CHECKING:
+    from bees.reproduce.curves import Reproduction
 
 
 def reproduce(
@@ -36,12 +39,14 @@ def reproduce(
     """
     limit_threads(threads)
     from bees.reproduce.runner import jobs_of, measure
-    from bees.run_folder import make_new_folder
+    from bees.run_folder import ENVIRONMENT, environment, make_new_folder, write_json
     from bees.scenario_file import load_scenario
 
     target = resume or folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-reproduce"
     if resume is None:
         make_new_folder(target)
+    command = shlex.join(["bees", *sys.argv[1:]])
+    write_json(target, ENVIRONMENT, environment(command))
     changes = override or []
     blocks = load_scenario("paper", changes).blocks
     with progress(quiet or as_json) as bar:
@@ -49,8 +54,26 @@ def reproduce(
         measured = measure(
             target,
             range(seeds),
-            shlex.join(["bees", *sys.argv[1:]]),
+            command,
             lambda name, new: bar.update(task, advance=new, note=name),
             changes,
         )
-    _write_and_print(target, measured, as_json=as_json)
+    _conclude(target, measured, as_json=as_json)
+
+
+def _conclude(folder: Path, measured: Reproduction, *, as_json: bool) -> None:
+    from bees.report.folder import REPRODUCTION, write_report
+    from bees.reproduce.claims import claims_of, summary
+    from bees.reproduce.reasons import FITTED, REASONS
+    from bees.reproduce.tables import claims_table
+    from bees.run_folder import SUMMARY, write_json, write_text
+
+    write_text(folder, REPRODUCTION, msgspec.json.encode(measured).decode())
+    facts = summary(measured, REASONS, FITTED)
+    write_json(folder, SUMMARY, facts)
+    page = write_report(folder)
+    if as_json:
+        print_json({"folder": str(folder), **facts})
+        return
+    out().print(claims_table(claims_of(measured, REASONS, FITTED)))
+    out().print(f"{measured.seconds:.0f} s of computation. Look at {page}", soft_wrap=True)

@@ -38,6 +38,7 @@ def run(
     Example: bees run quick; bees run paper --seed 3 --set offloading.policy=energy --out runs/energy
     """
     limit_threads(threads)
+    from bees.report.folder import write_report
     from bees.run_folder import default_folder, summarise
     from bees.runner import run_into_folder
     from bees.scenario_file import load_scenario
@@ -54,6 +55,7 @@ def run(
             share_checks=share_checks,
             on_round=lambda row: bar.update(task, completed=row.block, note=f"accuracy {row.accuracy:.3f}"),
         )
+    write_report(target)
     summary = {"folder": str(target), **summarise(result)}
     if as_json:
         print_json(summary)

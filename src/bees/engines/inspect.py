@@ -1,4 +1,4 @@
-"""What is in a chain file, as plain dictionaries for people and for JSON. Nothing is checked here but that it decodes."""
+"""What is in a chain file, as plain dictionaries for people and for JSON. Nothing is checked but that it decodes."""
 
 from __future__ import annotations
 

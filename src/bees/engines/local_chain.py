@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from bees.core.errors import MissingBlobError
 from bees.core.fixed_point import words_to_bytes
@@ -109,7 +109,7 @@ class LocalChain:
         if self._writer is not None:
             self._writer.close()
 
-    def __enter__(self) -> LocalChain:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import NDArray  # noqa: TC002  # msgspec structs and their readers stand together here
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
