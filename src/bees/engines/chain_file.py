@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -162,16 +162,17 @@ class ChainReader:
             ChainFileError: there is none, or it is not SQLite.
         """
         self.path = path
-        self._copy: TemporaryDirectory[str] | None = None
+        self._open = ExitStack()
         if not path.is_file():
             raise ChainFileError(str(path), "there is no such file")
         with typed_errors(path):
-            # "immutable" keeps SQLite from taking locks and from writing -wal and -shm files.
-            uri = self._copied().as_uri() if _has_log(path) else f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
             try:
+                # "immutable" keeps SQLite from taking locks and from writing -wal and -shm files.
+                uri = self._copied().as_uri() if _has_log(path) else f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+                connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+                self._connection = self._open.enter_context(closing(connection))
                 _harden(self._connection)
-            except sqlite3.Error:
+            except (sqlite3.Error, OSError):
                 self.close()
                 raise
 
@@ -185,9 +186,7 @@ class ChainReader:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
-        if self._copy is not None:
-            self._copy.cleanup()
+        self._open.close()
 
     def check_schema(self) -> None:
         """Refuse a file with other tables than a chain file has.
@@ -289,8 +288,7 @@ class ChainReader:
 
     def _copied(self) -> Path:
         """A copy of a file whose writer crashed, since reading its write-ahead log would change it."""
-        self._copy = TemporaryDirectory(prefix="bees-")
-        target = Path(self._copy.name) / "chain.db"
+        target = Path(self._open.enter_context(TemporaryDirectory(prefix="bees-"))) / "chain.db"
         shutil.copyfile(self.path, target)
         shutil.copyfile(_log(self.path), _log(target))
         return target
