@@ -162,7 +162,9 @@ def test_an_update_that_the_contract_read_is_missed(world: World, chain: Path) -
 
 def test_a_changed_update_is_found(world: World, chain: Path) -> None:
     tamper(chain, "UPDATE blob SET bytes = ? WHERE rowid = 2", bytes(20))
-    assert verify_chain(chain, world.machine).first_bad == 3
+    verdict = verify_chain(chain, world.machine)
+    assert verdict.first_bad == 3
+    assert "is altered" in verdict.reason
 
 
 def test_changed_initial_words_are_found(world: World, chain: Path) -> None:

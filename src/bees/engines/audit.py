@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
-from bees.core.errors import BeesError, ChainFileError, CodecError
+from bees.core.errors import BeesError, ChainFileError, CodecError, MissingBlobError
 from bees.core.fixed_point import bytes_to_words
 from bees.engines.blobs import ReadUpdates
 from bees.engines.chain_file import ChainReader
@@ -181,7 +181,13 @@ def _check_chain(
     progress.warning = machine.version_difference or ""
     executor = ContractExecutor(machine, reader.blob, _initial_words(reader, signed))
     progress.model = signed.genesis.initial_model.hex()
-    last, referenced = _replay(reader, signed, executor, progress)
+    try:
+        last, referenced = _replay(reader, signed, executor, progress)
+    except MissingBlobError as error:
+        # To the ledger, bytes that were not committed to are no bytes; a reader wants to know which it is.
+        is_there = reader.blob(error.commitment) is not None
+        problem = f"update {error.commitment.hex()[:16]} is {'altered' if is_there else 'missing'}"
+        raise ChainFileError(str(reader.path), problem) from error
     progress.at = None
     _check_no_more(reader, last, referenced)
 
