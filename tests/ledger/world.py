@@ -123,7 +123,7 @@ class World:
     signed: SignedGenesis = field(default_factory=lambda: sign_genesis(genesis(), SERVER_KEYS))
     runner: Any = None
     memo: Memo | None = None
-    stored: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+    blocks: list[Block] = field(default_factory=list[Block])
 
     def __post_init__(self) -> None:
         if self.runner is None:
@@ -148,13 +148,18 @@ class World:
         return self.application.state
 
     def block(self, *transactions: Signed) -> Block:
-        """Commit a block of these transactions, and keep it with its commit."""
+        """Commit a block of these transactions, and keep it."""
         block = self.propose(*transactions)
         self.application.finalize_block(block.batch)
         self.application.commit()
         self._last_block = block_id(block.header)
-        self.stored.append((encode(block), encode(commit_of(block))))
+        self.blocks.append(block)
         return block
+
+    @property
+    def stored(self) -> list[tuple[bytes, bytes]]:
+        """Blocks and commits as a chain file holds them."""
+        return [(encode(block), encode(commit_of(block))) for block in self.blocks]
 
     def propose(self, *transactions: Signed) -> Block:
         """The next block, not committed."""
@@ -232,3 +237,18 @@ def commit_of(block: Block, servers: tuple[int, ...] = (0, 1, 2), consensus_roun
     message = vote_bytes(header.chain_id, header.height, consensus_round, "precommit", name)
     signatures = tuple(CommitSignature(k, SERVER_KEYS[k].sign(message)) for k in servers)
     return Commit(header.height, consensus_round, name, signatures)
+
+
+def eventful_chain() -> World:
+    """Delegations, a deploy, a round that is skipped, and two that are not: 15 blocks."""
+    world = World()
+    world.block(world.delegate(3, 1, rounds=2), world.delegate(4, 2))
+    world.block(*(world.update(device, server={3: 1, 4: 2}.get(device)) for device in range(DEVICES)))
+    world.block(*(world.attest(server) for server in range(SERVERS)))
+    world.block()
+    world.block(world.deploy(b"product"), world.publish())
+    for _ in range(4):
+        world.block()
+    world.whole_round()
+    world.whole_round()
+    return world
