@@ -90,18 +90,22 @@ def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhy
 def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: BlockPhysics) -> None:
     """COLLECT: each device checks w_g(t-1) and commits to its update; when the phase is over, bytes are revealed.
 
-    The devices hold the same w_g(t-1), so one check of its hash stands for all.
+    A device that offloads delegates first; its server signs the update when the chain holds the delegation. The
+    devices hold the same w_g(t-1), so one check of its hash stands for all.
     """
     chain = experiment.chain
     open_round = OpenRound.of(chain.state)
     check_global_model(open_round, w_g)
+    offloading = {device for device in w_l if physics.decision[device]}
     with experiment.timer("sign"):
-        transactions = [
-            signed
-            for device, update in w_l.items()
-            for signed in _answers(experiment, open_round, device, update, offloads=bool(physics.decision[device]))
-        ]
-    chain.submit(transactions)
+        delegations = [_delegation(experiment, open_round, device) for device in sorted(offloading)]
+        updates = [_update(experiment, open_round, device, w_l[device]) for device in w_l if device not in offloading]
+    chain.submit([*delegations, *updates])
+    if offloading:
+        chain.next_block()
+        with experiment.timer("sign"):
+            updates = [_delegated_update(experiment, open_round, device, w_l[device]) for device in sorted(offloading)]
+        chain.submit(updates)
     while chain.state.phase is Phase.COLLECT and chain.state.round == open_round.round:
         chain.next_block()
     with experiment.timer("reveal"):
@@ -144,19 +148,20 @@ def publish_global_model(experiment: Experiment, t: int) -> tuple[EligibleUpdate
     return () if ballot is None else ballot.eligible
 
 
-def _answers(
-    experiment: Experiment, open_round: OpenRound, device: int, update: bytes, *, offloads: bool
-) -> Iterator[Signed]:
-    """What a device sends in COLLECT: its Update; or, if it offloads, a Delegate, and its server the Update."""
+def _update(experiment: Experiment, open_round: OpenRound, device: int, update: bytes) -> Signed:
     samples = int(experiment.learning.samples[device])
-    own = experiment.device_signers[device]
-    if offloads:
-        server = int(experiment.edge.world.server_of_device[device])
-        yield delegate_round(own, open_round, device, server)
-        signer = experiment.server_signers[server]
-        yield commit_update(signer, open_round, device, samples, update, server)
-    else:
-        yield commit_update(own, open_round, device, samples, update)
+    return commit_update(experiment.device_signers[device], open_round, device, samples, update)
+
+
+def _delegation(experiment: Experiment, open_round: OpenRound, device: int) -> Signed:
+    server = int(experiment.edge.world.server_of_device[device])
+    return delegate_round(experiment.device_signers[device], open_round, device, server)
+
+
+def _delegated_update(experiment: Experiment, open_round: OpenRound, device: int, update: bytes) -> Signed:
+    samples = int(experiment.learning.samples[device])
+    server = int(experiment.edge.world.server_of_device[device])
+    return commit_update(experiment.server_signers[server], open_round, device, samples, update, server)
 
 
 class _Scores:

@@ -165,7 +165,7 @@ def test_an_unknown_preset_suggests_one():
 def test_errors_are_json_when_asked():
     done = bees("run", "quik", "--json")
     assert done.returncode == 2
-    assert json.loads(done.stdout)["error"] == "ScenarioError"
+    assert json.loads(done.stdout)["error"] == "ScenarioFileError"
 
 
 def test_a_usage_error_is_one_line_and_exit_code_2():

@@ -6,7 +6,6 @@ import sys
 from importlib.metadata import version
 from typing import Annotated
 
-import click
 import typer
 
 from bees.cli.bench import bench
@@ -69,11 +68,9 @@ def run_command(arguments: list[str]) -> int:
         code = app(arguments, standalone_mode=False)
     except BeesError as error:
         return _fail(error.as_dict(), error.exit_code, as_json)
-    except click.exceptions.Abort:
-        return _fail({"error": "Interrupted", "message": "interrupted"}, INTERRUPTED, as_json)
-    except click.ClickException as error:
-        return _fail({"error": "UsageError", "message": error.format_message()}, error.exit_code, as_json)
-    except KeyboardInterrupt:
+    except typer.TyperException as error:
+        return _fail({"error": "UsageError", "message": f"{error.format_message()} (try --help)"}, 2, as_json)
+    except (typer.Abort, KeyboardInterrupt):
         return _fail({"error": "Interrupted", "message": "interrupted"}, INTERRUPTED, as_json)
     except BrokenPipeError:
         # Whoever read our output has gone; silence is what a shell expects.
