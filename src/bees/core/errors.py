@@ -12,7 +12,8 @@ failed verification or a run that could not end well.
     │   │   └── ScenarioFileError    no such preset or file, or one that is not TOML
     │   ├── DatasetError             a data file that is broken, altered or does not fit
     │   ├── OutputError              an output folder that exists, or cannot be written
-    │   └── RunFolderError           a folder that is not a run, or lacks a part
+    │   ├── RunFolderError           a folder that is not a run, or lacks a part
+    │   └── MissingExtraError        an optional library that is asked for is not installed
     ├── CodecError                   numbers and bytes that have no exact meaning (exit 2)
     │   ├── WeightRangeError         NaN, infinity or out of the fixed-point range
     │   ├── ModelShapeError          arrays that do not fit the model description
@@ -145,6 +146,11 @@ class OutputError(InputError):
 @dataclass(eq=False)
 class RunFolderError(InputError):
     """A folder is not a run, or lacks a part that is needed."""
+
+
+@dataclass(eq=False)
+class MissingExtraError(InputError):
+    """Something that was asked for needs an optional library that is not installed."""
 
 
 class CodecError(BeesError):
