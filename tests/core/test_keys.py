@@ -54,6 +54,12 @@ def test_wrong_lengths_are_refused(length: int):
     assert not is_signed_by(KEY.public_key, MESSAGE, SIGNATURE + bytes(length + 1))
 
 
+@pytest.mark.parametrize("cut", [0, 1, 63])
+def test_bytes_cannot_move_between_signature_and_message(cut: int):
+    assert not is_signed_by(KEY.public_key, SIGNATURE[cut:] + MESSAGE, SIGNATURE[:cut])
+    assert not is_signed_by(KEY.public_key, MESSAGE[1:], SIGNATURE + MESSAGE[:1])
+
+
 def test_simulated_keys_depend_on_seed_and_name():
     names = [(7, "server", 3), (7, "server", 4), (7, "device", 3), (8, "server", 3)]
     assert len({SigningKey.simulated(*name).public_key for name in names}) == 4
