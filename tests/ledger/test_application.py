@@ -98,7 +98,7 @@ def test_a_proposal_holds_what_can_go_together_in_canonical_order():
 @given(st.randoms(use_true_random=False))
 def test_a_proposal_is_always_a_block_that_is_taken(chance: random.Random):
     world = World()
-    for _ in range(12):
+    for _ in range(4 + 3 + 2 * 3):
         candidates = [world.update(d, **chance.choice([{}, {"samples": 0}])) for d in range(DEVICES)]
         candidates += [world.attest(k) for k in range(SERVERS)] + [world.delegate(1, 2), world.deploy(b"product")]
         if world.state.main_node is not None:

@@ -8,7 +8,7 @@ refuses the bytes if they differ.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -36,7 +36,7 @@ def decode(data: bytes, kind: type[T]) -> T:
         NonCanonicalError: they are one, but spelled in another way.
     """
     try:
-        value = _decoder(kind).decode(data)
+        value: T = _decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise MalformedError(_name(kind), str(error)) from error
     if _encoder.encode(value) != data:
@@ -45,7 +45,7 @@ def decode(data: bytes, kind: type[T]) -> T:
 
 
 @lru_cache(maxsize=64)
-def _decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+def _decoder(kind: type) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind, strict=True)
 
 
