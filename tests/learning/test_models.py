@@ -85,6 +85,15 @@ def test_the_cnn_convolves_with_stride_two():
     assert np.allclose(np.asarray(got), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (7, 9, 3), (1, 2, 2), (4, 5, 1)])
+def test_the_convolution_is_that_of_xla(shape: tuple[int, int, int]):
+    draw = np.random.default_rng(1)
+    images = jax.numpy.asarray(draw.normal(size=(3, *shape)).astype(np.float32))
+    weight = jax.numpy.asarray(draw.normal(size=(5, shape[2], 3, 3)).astype(np.float32))
+    by_xla = jax.lax.conv_general_dilated(images, weight, (2, 2), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC"))
+    assert np.allclose(np.asarray(models._convolve(images, weight)), np.asarray(by_xla), atol=1e-4)
+
+
 def test_cross_entropy_is_the_negative_log_probability():
     loss = cross_entropy(jax.numpy.log(jax.numpy.array([[0.2, 0.8], [0.5, 0.5]])), jax.numpy.array([1, 0]))
     assert np.allclose(np.asarray(loss), -np.log([0.8, 0.5]))

@@ -125,8 +125,7 @@ def load_mnist(folder: Traversable | Path | None = None) -> Dataset:
     Raises:
         DatasetError: a file is missing, truncated or altered.
     """
-    home = folder or resources.files("bees.learning") / "data" / "mnist"
-    train_images, train_labels, test_images, test_labels = (_read_idx(home / file) for file in _MNIST_SHA256)
+    train_images, train_labels, test_images, test_labels = _read_mnist(folder)
     return Dataset(
         name="mnist",
         x_train=_pixels(train_images),
@@ -144,13 +143,13 @@ def load_mnist_7x7() -> Dataset:
     Raises:
         DatasetError: a packaged file is missing, truncated or altered.
     """
-    full = load_mnist()
+    train_images, train_labels, test_images, test_labels = _read_mnist(None)
     return Dataset(
         name="mnist-7x7",
-        x_train=_pool_4x4(full.x_train[:6000]),
-        y_train=full.y_train[:6000].copy(),
-        x_test=_pool_4x4(full.x_test[:1000]),
-        y_test=full.y_test[:1000].copy(),
+        x_train=_pool_4x4(_pixels(train_images[:6000])),
+        y_train=train_labels[:6000].astype(np.int32),
+        x_test=_pool_4x4(_pixels(test_images[:1000])),
+        y_test=test_labels[:1000].astype(np.int32),
         classes=10,
         image_shape=(7, 7),
     )
@@ -193,6 +192,12 @@ def make_dataset(name: str, arrays: Mapping[str, NDArray[np.generic]], source: s
         raise DatasetError(source, "all labels are 0; at least two classes are needed")
     flat_train, flat_test = (x.reshape(len(x), -1) for x in (x_train, x_test))
     return Dataset(name, flat_train, y_train, flat_test, y_test, classes, shape)
+
+
+def _read_mnist(folder: Traversable | Path | None) -> list[NDArray[np.uint8]]:
+    """Training images and labels, test images and labels, each from a file whose checksum is right."""
+    home = folder or resources.files("bees.learning") / "data" / "mnist"
+    return [_read_idx(home / file) for file in _MNIST_SHA256]
 
 
 def _read_idx(file: Traversable) -> NDArray[np.uint8]:

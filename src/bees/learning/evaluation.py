@@ -31,6 +31,8 @@ Counts = NDArray[np.int64]
 
 _SAMPLES_PER_BLOCK = 500
 _FEATURES_STEP = 64
+_SAMPLES_PER_CALL = 100
+"""Of a model that is scored alone: what it computes on them should stay in the processor's cache."""
 
 
 class Evaluator:
@@ -126,8 +128,8 @@ class _AnyModelCounter:
         self._count = jax.jit(partial(_count_model, model))
 
     def __call__(self, models: FlatWeights) -> Counts:
-        starts = range(0, len(self._set), _SAMPLES_PER_BLOCK)
-        jobs = [(model, slice(start, start + _SAMPLES_PER_BLOCK)) for model in models for start in starts]
+        starts = range(0, len(self._set), _SAMPLES_PER_CALL)
+        jobs = [(model, slice(start, start + _SAMPLES_PER_CALL)) for model in models for start in starts]
 
         def count(job: tuple[FlatWeights, slice]) -> int:
             model, rows = job

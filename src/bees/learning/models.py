@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import jax
 import numpy as np
-from jax import lax
 from jax import numpy as jnp
 from numpy.typing import NDArray
 
@@ -33,6 +32,7 @@ FlatWeights = NDArray[np.float32]
 Arrays = tuple[jax.Array, ...]
 
 _IMAGE_DIMENSIONS = (2, 3)
+_KERNEL = 3
 
 
 class Model(Protocol):
@@ -244,4 +244,30 @@ def _uniform_by_fan_in(
 
 
 def _convolve(images: jax.Array, weight: jax.Array) -> jax.Array:
-    return lax.conv_general_dilated(images, weight, (2, 2), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC"))
+    """3 x 3, stride 2, zero-padded to ceil(side/2): one product of all windows with the kernel.
+
+    XLA's own convolution takes eight times as long for a training step on a CPU.
+
+    Args:
+        images: shape (samples, height, width, channels).
+        weight: shape (channels out, channels, 3, 3).
+    """
+    samples, height, width, _ = images.shape
+    rows, columns = -(-height // 2), -(-width // 2)
+    padded = jnp.pad(images, ((0, 0), _padding(height), _padding(width), (0, 0)))
+    windows = jnp.concatenate(
+        [
+            padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
+            for i in range(_KERNEL)
+            for j in range(_KERNEL)
+        ],
+        axis=-1,
+    )
+    kernel = weight.transpose(2, 3, 1, 0).reshape(-1, len(weight))
+    return (windows.reshape(samples * rows * columns, -1) @ kernel).reshape(samples, rows, columns, -1)
+
+
+def _padding(side: int) -> tuple[int, int]:
+    """Zeros before and after, as few as ceil(side/2) windows need, the odd one after."""
+    missing = max(2 * (-(-side // 2) - 1) + _KERNEL - side, 0)
+    return missing // 2, missing - missing // 2
