@@ -1,24 +1,34 @@
 """The learning work of one round as others would write it, so that a reader can compare on their own machine.
 
 Each baseline trains every UE from w_g with the same model, partition and mini-batch sizes, then scores every
-update on the evaluation set. No ledger, no tricks.
+update on the test set. No ledger, no tricks. ``python -m bees.learning.baselines NAME ROUNDS`` measures one in a
+process of its own, with JAX as it comes: how BEES sets JAX up would slow plain JAX down.
 """
 
 # JAX annotates its functions in part only.
 # pyright: reportUnknownMemberType=none, reportUnknownVariableType=none, reportUnknownArgumentType=none
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
+from importlib.util import find_spec
+from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import jax
+import msgspec
 import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from bees.core.errors import MissingExtraError
+from bees.core.errors import InputError, MissingExtraError
 from bees.core.seeds import generator
-from bees.learning.models import MLP, Arrays, FlatWeights, cross_entropy, flatten, unflatten
+from bees.learning.datasets import load_dataset
+from bees.learning.models import MLP, Arrays, FlatWeights, cross_entropy, flatten, initial_weights, unflatten
+from bees.learning.partition import make_partition, selection_split
+from bees.scenario import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,9 +127,61 @@ def torch_loop_round(
     return learning_round
 
 
+BASELINES = {"plain JAX vmap": jax_vmap_round, "plain PyTorch loop": torch_loop_round}
+
+
+def measure_baseline(name: str, scenario: Scenario, rounds: int) -> float:
+    """Median seconds of one round of a baseline, measured in a process of its own.
+
+    Args:
+        name: one of ``BASELINES``.
+        scenario: data, partition and MLP.
+        rounds: measured, after one that warms up.
+
+    Raises:
+        MissingExtraError: PyTorch is asked for and not installed.
+        InputError: the baseline cannot run this scenario.
+    """
+    if BASELINES[name] is torch_loop_round and find_spec("torch") is None:
+        raise _torch_is_missing()
+    done = subprocess.run(  # noqa: S603  # our own module
+        [sys.executable, "-m", "bees.learning.baselines", name, str(rounds)],
+        input=msgspec.json.encode(scenario),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        complaint = done.stderr.decode(errors="replace").strip().splitlines() or ["it ended without a word"]
+        raise InputError(name, complaint[-1])
+    return float(done.stdout)
+
+
+def _median_round(name: str, scenario: Scenario, rounds: int) -> float:
+    learning, seed = scenario.learning, scenario.seed
+    dataset, _ = selection_split(load_dataset(learning.dataset), learning, seed)
+    partition = make_partition(learning, dataset.y_train, scenario.topology.devices, seed)
+    model = MLP(dataset.inputs, learning.hidden, dataset.classes)
+    learning_round = BASELINES[name](model, dataset, partition, learning, seed)
+    weights = initial_weights(model, seed)
+    seconds: list[float] = []
+    for t in range(rounds + 1):
+        since = perf_counter()
+        learning_round(weights, t)
+        seconds.append(perf_counter() - since)
+    return median(seconds[1:])
+
+
+def _torch_is_missing() -> MissingExtraError:
+    return MissingExtraError("PyTorch baseline", "PyTorch is not installed; pip install 'bees-edge[compare]'")
+
+
 def _import_torch() -> Any:  # noqa: ANN401  # PyTorch is optional, so its types are not at hand
     try:
         return import_module("torch")
     except ImportError as error:
-        fix = "pip install 'bees-edge[compare]'"
-        raise MissingExtraError("PyTorch baseline", f"PyTorch is not installed; {fix}") from error
+        raise _torch_is_missing() from error
+
+
+if __name__ == "__main__":
+    given = msgspec.json.decode(sys.stdin.buffer.read(), type=Scenario)
+    print(_median_round(sys.argv[1], given, int(sys.argv[2])))  # noqa: T201  # what the caller reads

@@ -20,6 +20,7 @@ from jax import lax
 from jax import numpy as jnp
 from numpy.typing import NDArray
 
+from bees.learning.cpu import cpu_device
 from bees.learning.models import MLP, FlatWeights, check_weights, unflatten
 from bees.learning.workers import for_each, worker_count
 
@@ -42,7 +43,7 @@ class Evaluator:
         model: their architecture.
         evaluation_set: the samples.
         models_per_chunk: models scored at once; bounds memory. Set it to K where K is smaller.
-        threads: that share the work; by default as many as JAX has. They change no result.
+        threads: that share the work; by default see ``worker_count``. They change no result.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class _Block(NamedTuple):
 class _MLPCounter:
     def __init__(self, model: MLP, evaluation_set: EvaluationSet, workers: int) -> None:
         self._workers = workers
-        cpu = jax.local_devices(backend="cpu")[0]
+        cpu = cpu_device()
         features, blocks = sort_by_lit_features(evaluation_set.x)
         self._blocks = [
             _Block(
@@ -123,7 +124,7 @@ class _MLPCounter:
 class _AnyModelCounter:
     def __init__(self, model: Model, evaluation_set: EvaluationSet, workers: int) -> None:
         self._workers = workers
-        self._cpu = jax.local_devices(backend="cpu")[0]
+        self._cpu = cpu_device()
         self._set = evaluation_set
         self._count = jax.jit(partial(_count_model, model))
 

@@ -19,6 +19,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from bees.core.seeds import generator
+from bees.learning.cpu import cpu_device
 from bees.learning.models import Arrays, FlatWeights, check_weights, cross_entropy, flatten, unflatten
 from bees.learning.workers import for_each, worker_count
 
@@ -42,7 +43,7 @@ class LocalTrainer:
         partition: which UE holds which samples.
         learning: epochs, batch size, learning rate, clients per chunk.
         seed: of the experiment.
-        threads: that share the chunks; by default as many as JAX has. They change no result.
+        threads: that share the chunks; by default see ``worker_count``. They change no result.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class LocalTrainer:
         self.learning = learning
         self.seed = seed
         self._threads = threads or worker_count()
-        self._cpu = jax.local_devices(backend="cpu")[0]
+        self._cpu = cpu_device()
         self._x = jax.device_put(dataset.x_train, self._cpu)
         self._y = jax.device_put(dataset.y_train, self._cpu)
         self._most_steps = learning.epochs * -(-partition.index.shape[1] // learning.batch_size)

@@ -1,8 +1,8 @@
 """How many threads the model world may use, and how it shares work among them.
 
-JAX sizes its own thread pool by the environment variable ``NPROC`` when it starts, else by the CPUs that the
-process may run on; the workers here follow the same rule, so that one setting governs both. A unit of work is
-always computed by the same compiled program whichever worker takes it, so results don't depend on their number.
+There are as many workers as CPUs that the process may run on (``taskset``, ``os.sched_setaffinity``), or as the
+environment variable ``NPROC`` says. A unit of work is always computed by the same compiled program on one thread,
+whichever worker takes it, so results don't depend on their number.
 """
 
 from __future__ import annotations
