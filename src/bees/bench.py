@@ -13,13 +13,22 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bees.core.errors import BeesError
+from bees.core.fixed_point import dequantise
 from bees.core.stopwatch import Stopwatch
-from bees.experiment import prepare
+from bees.experiment import prepare, prepare_learning
+from bees.learning.baselines import jax_vmap_round, torch_loop_round
+from bees.learning.datasets import load_dataset
+from bees.learning.partition import selection_split
 from bees.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bees.experiment import LearningWorld
+    from bees.learning.models import FlatWeights
     from bees.scenario import Scenario
 
 LEARNING_PHASES = ("train", "evaluate")
@@ -94,3 +103,43 @@ def peak_memory_mb() -> float:
     """The most memory that this process has held, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def compare_learning(scenario: Scenario, rounds: int) -> dict[str, float | str]:
+    """Median seconds of one round's learning, as BEES does it and as others would write it; no ledger in any of them.
+
+    Args:
+        scenario: data, model and partition; UEs must hold equally many samples.
+        rounds: measured rounds of each, after one that warms up.
+
+    Returns:
+        Seconds by name, or why a comparison could not be run.
+    """
+    world = prepare_learning(scenario)
+    dataset = load_dataset(scenario.learning.dataset)
+    training, _ = selection_split(dataset, scenario.learning, scenario.seed)
+    partition = world.trainer.partition
+    everybody = np.arange(len(world.samples))
+
+    def ours(weights: FlatWeights, t: int) -> object:
+        return world.score(world.trainer.train(weights, t, everybody))
+
+    results: dict[str, float | str] = {"BEES": _median_round(ours, world, rounds)}
+    for name, make in {"plain JAX vmap": jax_vmap_round, "plain PyTorch loop": torch_loop_round}.items():
+        try:
+            theirs = make(world.model, training, partition, scenario.learning, scenario.seed)  # pyright: ignore[reportArgumentType]  # the loop wants an MLP, and says so
+        except BeesError as error:
+            results[name] = str(error)
+        else:
+            results[name] = _median_round(theirs, world, rounds)
+    return results
+
+
+def _median_round(learning_round: Callable[[FlatWeights, int], object], world: LearningWorld, rounds: int) -> float:
+    weights = dequantise(world.initial_words, world.model.description.exponent)
+    seconds: list[float] = []
+    for t in range(rounds + 1):
+        since = perf_counter()
+        learning_round(weights, t)
+        seconds.append(perf_counter() - since)
+    return median(seconds[1:])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from world import DEVICES, PARAMETERS, SERVERS, W0, World, genesis, weights
 
 from bees.contract.library import load_contract_code

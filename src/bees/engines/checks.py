@@ -15,7 +15,7 @@ from bees.core.stopwatch import untimed
 from bees.ledger.application import Memo
 from bees.ledger.block import Block, block_id
 from bees.ledger.refusals import UnknownParticipantError
-from bees.ledger.transactions import author_key, signing_bytes
+from bees.ledger.transactions import author_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -144,7 +144,7 @@ def signature_checks(genesis: Genesis, transactions: Iterable[Signed]) -> list[S
             key = author_key(genesis, signed.body)
         except UnknownParticipantError:
             continue
-        checks.append((key, signing_bytes(signed.body), signed.signature))
+        checks.append((key, signed.message, signed.signature))
     return checks
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from bees.core.errors import MissingBlobError, TransactionError
 from bees.core.keys import is_signed_by
@@ -12,7 +14,7 @@ from bees.ledger.genesis import check_genesis
 from bees.ledger.refusals import AppHashError, BadSignatureError, InvalidTransactionError
 from bees.ledger.rounds import close_phases
 from bees.ledger.state import State, initial_state, state_tree
-from bees.ledger.transactions import author_key, canonical_order, signing_bytes
+from bees.ledger.transactions import author_key, canonical_order
 from bees.ledger.transition import apply_transaction
 
 if TYPE_CHECKING:
@@ -174,5 +176,5 @@ class Application:
 
     def _check_signature(self, signed: Signed) -> None:
         key = author_key(self.state.genesis, signed.body)
-        if not self.memo.verify(key, signing_bytes(signed.body), signed.signature):
+        if not self.memo.verify(key, signed.message, signed.signature):
             raise BadSignatureError(type(signed.body).__name__, canonical_order(signed)[1])

@@ -49,7 +49,7 @@ class Batch(Record, frozen=True, dict=True):
     @cached_property
     def root(self) -> bytes:
         """Merkle root over the transactions' canonical bytes."""
-        return merkle_root(tuple(encode(signed) for signed in self.transactions))
+        return merkle_root(tuple(signed.encoding for signed in self.transactions))
 
 
 class Block(Record, frozen=True):

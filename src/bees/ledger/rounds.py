@@ -5,8 +5,9 @@ There is no clock on a chain: a phase closes when it is complete, or after a num
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from bees.ledger.election import rank_servers
 from bees.ledger.state import Ballot, EligibleUpdate, Outcome, Phase, ServerAccount

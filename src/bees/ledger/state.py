@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from bees.core.canonical import Record, encode
 from bees.ledger.commitments import hash_contract
+from bees.ledger.genesis import Genesis
 from bees.ledger.merkle import MerkleMap
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bees.ledger.genesis import Genesis
 
 
 class Phase(StrEnum):
@@ -117,8 +114,7 @@ class Outcome(Record, frozen=True):
         return self.main_node is None
 
 
-@dataclass(frozen=True)
-class State:
+class State(Struct, frozen=True):
     """Everything that the next block is judged by.
 
     Attributes:

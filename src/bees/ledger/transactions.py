@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bees.core.canonical import Record, encode
@@ -124,11 +125,21 @@ Transaction = Delegate | Update | Attest | Publish | Deploy
 _ORDER = {Deploy: 0, Delegate: 1, Update: 2, Attest: 3, Publish: 4}
 
 
-class Signed(Record, frozen=True):
-    """A transaction and the signature of its author."""
+class Signed(Record, frozen=True, dict=True):
+    """A transaction and the signature of its author. What is derived from them is computed once and kept."""
 
     body: Transaction
     signature: Signature
+
+    @cached_property
+    def message(self) -> bytes:
+        """What the author signs."""
+        return signing_bytes(self.body)
+
+    @cached_property
+    def encoding(self) -> bytes:
+        """Canonical bytes of the whole."""
+        return encode(self)
 
 
 def sign(body: Transaction, key: SigningKey) -> Signed:
@@ -148,7 +159,7 @@ def approval_bytes(chain_id: bytes, nonce: int, code_hash: bytes) -> bytes:
 
 def transaction_hash(signed: Signed) -> bytes:
     """Hash of the whole signed transaction."""
-    return digest("transaction", encode(signed))
+    return digest("transaction", signed.encoding)
 
 
 def author_key(genesis: Genesis, body: Transaction) -> PublicKey:

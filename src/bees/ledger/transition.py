@@ -6,8 +6,10 @@ checked by the caller (``bees.ledger.application``), because a replica checks ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from bees.core.errors import ContractError
 from bees.core.keys import is_signed_by
