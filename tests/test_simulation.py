@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHORT = ["blocks=3"]
 
 
-def run(*changes: str, preset: str = "quick", **options: object) -> RunResult:
+def run(*changes: str, preset: str = "quick", **options: Any) -> RunResult:
     return bees.run(bees.load_scenario(preset, [*SHORT, *changes]), **options)
 
 

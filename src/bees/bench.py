@@ -19,20 +19,16 @@ from bees.core.errors import BeesError
 from bees.core.fixed_point import dequantise
 from bees.core.stopwatch import Stopwatch
 from bees.experiment import prepare, prepare_learning
-from bees.learning.baselines import jax_vmap_round, torch_loop_round
-from bees.learning.datasets import load_dataset
-from bees.learning.partition import selection_split
+from bees.learning.baselines import BASELINES, measure_baseline
 from bees.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bees.experiment import LearningWorld
-    from bees.learning.models import FlatWeights
     from bees.scenario import Scenario
 
-LEARNING_PHASES = ("train", "evaluate")
-"""Everything else in a round is the ledger's: quantise, sign, verify, execute, contract, commit."""
+OTHER_PHASES = ("sense", "train", "evaluate")
+"""Everything else in a round is the ledger's: quantise, sign, hold, verify, contract, commit, consensus."""
 WARM_UP_ROUNDS = 2
 
 
@@ -81,11 +77,11 @@ def _measure(scenario: Scenario, *, share_checks: bool, on_round: Callable[[], o
         servers = len(experiment.server_signers)
     phases = _medians(laps)
     round_s = median(totals)
-    learning_s = sum(phases.get(phase, 0.0) for phase in LEARNING_PHASES)
+    other_s = sum(phases.get(phase, 0.0) for phase in OTHER_PHASES)
     return {
         "round_s": round_s,
         "fastest_round_s": min(totals),
-        "ledger_s": round_s - learning_s,
+        "ledger_s": round_s - other_s,
         "phases": phases,
         "servers": servers,
     }
@@ -115,31 +111,22 @@ def compare_learning(scenario: Scenario, rounds: int) -> dict[str, float | str]:
     Returns:
         Seconds by name, or why a comparison could not be run.
     """
-    world = prepare_learning(scenario)
-    dataset = load_dataset(scenario.learning.dataset)
-    training, _ = selection_split(dataset, scenario.learning, scenario.seed)
-    partition = world.trainer.partition
-    everybody = np.arange(len(world.samples))
-
-    def ours(weights: FlatWeights, t: int) -> object:
-        return world.score(world.trainer.train(weights, t, everybody))
-
-    results: dict[str, float | str] = {"BEES": _median_round(ours, world, rounds)}
-    for name, make in {"plain JAX vmap": jax_vmap_round, "plain PyTorch loop": torch_loop_round}.items():
+    results: dict[str, float | str] = {"BEES": _learning_round_s(scenario, rounds)}
+    for name in BASELINES:
         try:
-            theirs = make(world.model, training, partition, scenario.learning, scenario.seed)  # pyright: ignore[reportArgumentType]  # the loop wants an MLP, and says so
+            results[name] = measure_baseline(name, scenario, rounds)
         except BeesError as error:
             results[name] = str(error)
-        else:
-            results[name] = _median_round(theirs, world, rounds)
     return results
 
 
-def _median_round(learning_round: Callable[[FlatWeights, int], object], world: LearningWorld, rounds: int) -> float:
+def _learning_round_s(scenario: Scenario, rounds: int) -> float:
+    world = prepare_learning(scenario)
+    everybody = np.arange(len(world.samples))
     weights = dequantise(world.initial_words, world.model.description.exponent)
     seconds: list[float] = []
     for t in range(rounds + 1):
         since = perf_counter()
-        learning_round(weights, t)
+        world.score(world.trainer.train(weights, t, everybody))
         seconds.append(perf_counter() - since)
     return median(seconds[1:])

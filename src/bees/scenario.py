@@ -156,7 +156,8 @@ class Learning(Section, frozen=True):
     """What is learnt, from which data, and how (Eq. 1, Algorithm 1).
 
     Attributes:
-        dataset: ``mnist`` (packaged), or the path of an .npz file with x_train, y_train, x_test, y_test.
+        dataset: ``mnist`` (packaged), ``mnist-7x7`` (the first of it, pooled to 7 x 7 pixels), or the path of an
+            .npz file with x_train, y_train, x_test, y_test.
         model: ``mlp`` (inputs-hidden-classes) or ``cnn``.
         hidden: width of the hidden layer of the MLP.
         partition: how the training samples are split among the UEs.
@@ -168,7 +169,7 @@ class Learning(Section, frozen=True):
         selection_set: ``test`` ranks the UEs by test accuracy, as the paper does; ``validation`` by samples held out
             of the training set, so that the test set stays unseen.
         validation_samples: how many samples ``validation`` holds out.
-        clients_per_chunk: UEs trained at once; bounds memory, and is part of the result's identity.
+        clients_per_chunk: UEs that one thread trains in one go; bounds memory, and changes no result.
         exponent: e of the fixed-point codec.
     """
 
@@ -183,7 +184,7 @@ class Learning(Section, frozen=True):
     learning_rate: Positive = 0.01
     selection_set: SelectionSet = "test"
     validation_samples: Count = 10_000
-    clients_per_chunk: Count = 50
+    clients_per_chunk: Count = 10
     exponent: Annotated[int, Meta(ge=0, le=30)] = 24
 
 

@@ -63,7 +63,8 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
     w_g, charge_j = experiment.learning.initial_words, experiment.initial_charge_j
     spent = (0.0, 0.0)
     for t in range(1, experiment.scenario.blocks + 1):
-        physics = sense(experiment.edge, t, charge_j)
+        with experiment.timer("sense"):
+            physics = sense(experiment.edge, t, charge_j)
         if not physics.active.any():
             raise NoDeviceLeftError(t)
         w_l = local_training(experiment, w_g, t, physics)
@@ -108,9 +109,8 @@ def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: 
         chain.submit(updates)
     while chain.state.phase is Phase.COLLECT and chain.state.round == open_round.round:
         chain.next_block()
-    with experiment.timer("reveal"):
-        for device, update in w_l.items():
-            chain.blobs.put(device, open_round.round, update)
+    for device, accepted in chain.state.updates.items():
+        chain.blobs.keep(accepted.commitment, open_round.round, w_l[device])
 
 
 def attest_updates(experiment: Experiment, t: int) -> None:

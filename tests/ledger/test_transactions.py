@@ -25,7 +25,6 @@ from bees.ledger.transactions import (
     canonical_order,
     sign,
     signing_bytes,
-    transaction_hash,
 )
 
 WORLD = World()
@@ -100,8 +99,8 @@ def test_the_author_of_any_transaction_is_known_or_the_transaction_refused(body:
 
 def test_a_hash_names_transaction_and_signature():
     signed = WORLD.update(3)
-    hashes = [transaction_hash(signed), transaction_hash(WORLD.update(4)), transaction_hash(WORLD.update(3, samples=1))]
-    hashes.append(transaction_hash(msgspec.structs.replace(signed, signature=bytes(64))))
+    hashes = [signed.hash, WORLD.update(4).hash, WORLD.update(3, samples=1).hash]
+    hashes.append(msgspec.structs.replace(signed, signature=bytes(64)).hash)
     assert len(set(hashes)) == 4
 
 

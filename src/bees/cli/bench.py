@@ -66,4 +66,5 @@ def _print(report: dict[str, Any]) -> None:
         f"{report['peak_memory_mb']:.0f} MB"
     )
     for name, seconds in report.get("comparisons", {}).items():
-        out().print(f"same learning, no ledger, {name}: {seconds}")
+        result = f"{seconds:.3f} s per round" if isinstance(seconds, float) else seconds
+        out().print(f"the same learning without any ledger, {name}: {result}", markup=False, soft_wrap=True)

@@ -41,8 +41,12 @@ class MemoryBlobStore:
     def put(self, device: int, round_: int, data: bytes) -> bytes:
         """Keep an update, and return its commitment."""
         commitment = commit_to_update(device, round_, data)
-        self._blobs[commitment] = (round_, data)
+        self.keep(commitment, round_, data)
         return commitment
+
+    def keep(self, commitment: bytes, round_: int, data: bytes) -> None:
+        """Keep an update whose commitment the caller has computed; whoever reads it checks it again."""
+        self._blobs[commitment] = (round_, data)
 
     def get(self, commitment: bytes) -> bytes | None:
         """The update that was committed to, or None."""

@@ -109,7 +109,7 @@ class Checks:
         self.memo = SignatureChecker(timer, threads)
         self.runner: ContractRunner = TimedRunner(runner, timer)
         self._blocks: dict[bytes, tuple[Block, bytes] | None] = {}
-        self._admissions: dict[tuple[bytes, Signed], TransactionError | None] = {}
+        self._admissions: dict[tuple[bytes, bytes], TransactionError | None] = {}
 
     def decode_block(self, data: bytes) -> tuple[Block, bytes] | None:
         """The block and its id, or None when the bytes are no block in its canonical encoding."""
@@ -128,7 +128,7 @@ class Checks:
         Raises:
             TransactionError: the check's verdict.
         """
-        question = (app_hash, transaction)
+        question = (app_hash, transaction.hash)
         if question not in self._admissions:
             _remember(self._admissions, question, _verdict(check))
         refusal = self._admissions[question]

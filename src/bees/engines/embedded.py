@@ -143,11 +143,13 @@ class EmbeddedEngine:
         with self._timer("consensus"):
             for replica in self.replicas:
                 replica.start_height()
-            waiting = {k for k, replica in enumerate(self.replicas) if replica.height < height}
+            replicas = self.replicas
+            waiting = {k for k, replica in enumerate(replicas) if replica.height < height}
 
             def deliver(node: int, payload: Payload) -> None:
-                self.replicas[node].deliver(payload)
-                if self.replicas[node].height >= height:
+                replica = replicas[node]
+                replica.deliver(payload)
+                if node in waiting and replica.height >= height:
                     waiting.discard(node)
 
             if not self.network.run(deliver, lambda: not waiting, self.network.now_us + _PATIENCE_US):

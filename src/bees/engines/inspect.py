@@ -12,7 +12,7 @@ from bees.engines.audit import iter_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.block import block_id
 from bees.ledger.commitments import hash_contract
-from bees.ledger.transactions import Deploy, transaction_hash
+from bees.ledger.transactions import Deploy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ def _transaction(signed: Signed) -> dict[str, Any]:
         fields["code"] = hash_contract(signed.body.code).hex()
     return {
         "type": type(signed.body).__name__,
-        "hash": transaction_hash(signed).hex(),
+        "hash": signed.hash.hex(),
         **fields,
         "signature": signed.signature.hex(),
     }

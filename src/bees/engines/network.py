@@ -7,9 +7,8 @@ Faults live in the link alone: it says for each message how long it takes, or th
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from bees.core.seeds import generator
 
@@ -68,8 +67,7 @@ def silence(nodes: frozenset[int], until_us: int, link: Link = instantaneous) ->
     return silenced
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery(Generic[Payload]):
+class Delivery(NamedTuple, Generic[Payload]):
     """A message or timer that is due at a node."""
 
     node: int
@@ -99,9 +97,15 @@ class Network(Generic[Payload]):
 
     def broadcast(self, sender: int, payload: Payload) -> None:
         """Send a message to every other node."""
+        link, now_us = self._link, self.now_us
         for receiver in range(self._nodes):
-            if receiver != sender:
-                self.send(sender, receiver, payload)
+            if receiver == sender:
+                continue
+            delay_us = link(sender, receiver, now_us)
+            if delay_us == 0:
+                self._due.append(Delivery(receiver, payload))
+            elif delay_us is not None:
+                self.set_timer(receiver, delay_us, payload)
 
     def set_timer(self, node: int, after_us: int, payload: Payload) -> None:
         """Deliver ``payload`` at ``node`` after some virtual time; nothing can lose it."""

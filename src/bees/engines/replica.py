@@ -9,7 +9,7 @@ from bees.core.canonical import encode
 from bees.core.errors import BlockError, MissingBlobError, TransactionError
 from bees.engines.checks import signature_checks
 from bees.engines.messages import Decision, Message, Proposal, Status, Vote
-from bees.engines.tendermint import Actions, Consensus, Height, Timeout, TimeoutLengths
+from bees.engines.tendermint import NO_ACTIONS, Actions, Consensus, Height, Timeout, TimeoutLengths
 from bees.ledger.application import Application
 from bees.ledger.block import Block, Commit, Header, check_commit
 from bees.ledger.refusals import CommitError
@@ -108,8 +108,9 @@ class Replica:
         """Take in a message, or a timer that is over."""
         match payload:
             case Vote() | Proposal():
-                if self._consensus is not None:
-                    self._act(self._consensus.receive(payload))
+                actions = NO_ACTIONS if self._consensus is None else self._consensus.receive(payload)
+                if actions is not NO_ACTIONS:
+                    self._act(actions)
             case Timeout():
                 if self._consensus is not None:
                     self._act(self._consensus.expire(payload))

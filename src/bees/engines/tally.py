@@ -74,7 +74,7 @@ class Tally:
         if valid >= self._quorum:
             return False
         claimed = valid + len(self._unchecked.get(block, ()))
-        return claimed >= self._quorum or len(self._valid_voters | self._claimed_voters) >= self._quorum
+        return claimed >= self._quorum or self._claims_quorum()
 
     def has_quorum(self, block: bytes | None) -> bool:
         """Whether a quorum of servers has validly voted for ``block`` (None: for nil)."""
@@ -89,8 +89,7 @@ class Tally:
         """Whether a quorum of servers has validly voted, for whatever."""
         if len(self._valid_voters) >= self._quorum:
             return True
-        claimed = len(self._valid_voters | self._claimed_voters)
-        return claimed >= self._quorum and len(self.voters(self._quorum)) >= self._quorum
+        return self._claims_quorum() and len(self.voters(self._quorum)) >= self._quorum
 
     def voters(self, enough: int) -> set[int]:
         """Servers that have validly voted for anything; stops looking at ``enough``."""
@@ -110,6 +109,12 @@ class Tally:
             self._check_some(block, list(self._unchecked[block].values()))
         for votes in self._valid.values():
             yield from votes.values()
+
+    def _claims_quorum(self) -> bool:
+        """Whether a quorum of servers has voted for whatever, if all that is unchecked is valid."""
+        valid, claimed = self._valid_voters, self._claimed_voters
+        # The sum is an upper bound that spares most calls the union.
+        return len(valid) + len(claimed) >= self._quorum and len(valid | claimed) >= self._quorum
 
     def _check_some(self, block: bytes | None, votes: list[Vote]) -> None:
         if block not in self._messages:

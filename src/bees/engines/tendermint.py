@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bees.engines.messages import Proposal, Vote, proposal_bytes
 from bees.engines.tally import Tally
@@ -90,6 +90,10 @@ class Actions:
     broadcast: list[Proposal | Vote] = field(default_factory=list[Proposal | Vote])
     timeouts: list[Timeout] = field(default_factory=list[Timeout])
     decided: Decided | None = None
+
+
+NO_ACTIONS: Final = Actions()
+"""What most messages lead to."""
 
 
 class Host(Protocol):
@@ -172,8 +176,8 @@ class Consensus:
 
     def receive(self, message: Proposal | Vote) -> Actions:
         """Take in another replica's message; one that is for another height, forged or known changes nothing."""
-        is_news = self._add_proposal(message) if isinstance(message, Proposal) else self._add_vote(message)
-        return self._settle(message.consensus_round) if is_news else Actions()
+        is_news = self._add_vote(message) if isinstance(message, Vote) else self._add_proposal(message)
+        return self._settle(message.consensus_round) if is_news else NO_ACTIONS
 
     def expire(self, timeout: Timeout) -> Actions:
         """Lines 57 to 67: OnTimeoutPropose, OnTimeoutPrevote, OnTimeoutPrecommit."""

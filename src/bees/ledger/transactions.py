@@ -137,6 +137,11 @@ class Signed(Record, frozen=True, dict=True):
         return signing_bytes(self.body)
 
     @cached_property
+    def hash(self) -> bytes:
+        """Names the transaction."""
+        return digest("transaction", self.encoding)
+
+    @cached_property
     def encoding(self) -> bytes:
         """Canonical bytes of the whole."""
         return encode(self)
@@ -155,11 +160,6 @@ def signing_bytes(body: Transaction) -> bytes:
 def approval_bytes(chain_id: bytes, nonce: int, code_hash: bytes) -> bytes:
     """What a server signs to approve a change of contract."""
     return b"bees approval\0" + encode((chain_id, nonce, code_hash))
-
-
-def transaction_hash(signed: Signed) -> bytes:
-    """Hash of the whole signed transaction."""
-    return digest("transaction", signed.encoding)
 
 
 def author_key(genesis: Genesis, body: Transaction) -> PublicKey:

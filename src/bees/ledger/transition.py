@@ -146,9 +146,10 @@ def _attest(state: State, body: Attest) -> State:
 def _check_attestation(state: State, body: Attest) -> None:
     if len(body.devices) != len(body.correct):
         raise AttestationError(body.server, "it counts for other devices than it names")
-    if any(a >= b for a, b in zip(body.devices, body.devices[1:], strict=False)):
+    named = set(body.devices)
+    if len(named) != len(body.devices) or list(body.devices) != sorted(named):
         raise AttestationError(body.server, "its devices do not ascend")
-    if not state.updates.keys() >= set(body.devices):
+    if not state.updates.keys() >= named:
         raise AttestationError(body.server, "it names a device without update")
     if max(body.correct, default=0) > state.genesis.evaluation_samples:
         raise AttestationError(body.server, "it counts more samples than the evaluation set has")
