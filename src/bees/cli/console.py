@@ -29,7 +29,8 @@ EXIT_CODES = "Exit codes: 0 done; 1 a check failed, or the run could not go on; 
 
 def out() -> Console:
     """The console of standard output."""
-    return Console(highlight=False)
+    # Tables that are read from a file or a log need no narrow window.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def err() -> Console:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from bees.cli.console import AsJson, out, print_json
-from bees.core.errors import BeesError
+from bees.core.errors import BeesError, EngineError, VirtualMachineError
+from bees.core.fixed_point import dequantise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,6 @@ def _machine() -> str:
 
 
 def _signatures() -> str:
-    from bees.core.errors import VirtualMachineError
     from bees.core.keys import SigningKey, is_signed_by
 
     key = SigningKey.from_seed(bytes(32))
@@ -89,10 +89,17 @@ def _signatures() -> str:
 
 
 def _training() -> str:
-    import jax
+    from bees.experiment import prepare_learning
+    from bees.scenario_file import load_scenario
 
-    device = jax.devices()[0]
-    return f"JAX {jax.__version__} on {device.platform}"
+    learning = prepare_learning(load_scenario("quick"))
+    everybody = list(range(len(learning.samples)))
+    before = learning.test_accuracy(learning.initial_words)
+    weights = learning.trainer.train(dequantise(learning.initial_words, learning.model.description.exponent), 1, everybody)
+    after = max(learning.score(weights)) / len(learning.selection.evaluation_set)
+    if after <= before:
+        raise EngineError(f"a round of training takes the best device from {before:.2f} to {after:.2f}; it should gain")
+    return f"a round takes the best of {len(everybody)} devices from {before:.2f} to {after:.2f}"
 
 
 def _disk() -> str:

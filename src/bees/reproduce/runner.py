@@ -47,12 +47,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         accuracy: after each block; empty for physics alone.
         latency_s: accumulated.
         energy_j: accumulated.
+        seconds: wall-clock time that it took.
     """
 
     scenario: str
     accuracy: tuple[float, ...]
     latency_s: tuple[float, ...]
     energy_j: tuple[float, ...]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,12 @@ def measure(
         on_step: progress.
         changes: ``key=value`` changes to every scenario.
     """
-    start = perf_counter()
     (folder / "curves").mkdir(exist_ok=True)
     measured = {job: _measure_once(folder, job, job.scenario(changes), command, on_step) for job in jobs_of(seeds)}
     blocks = max(len(one.latency_s) for one in measured.values())
     curves = tuple(_curves(measured, seeds))
-    return Reproduction(version=__version__, blocks=blocks, curves=curves, seconds=perf_counter() - start)
+    seconds = sum(one.seconds for one in measured.values())
+    return Reproduction(version=__version__, blocks=blocks, curves=curves, seconds=seconds)
 
 
 def _measure_once(folder: Path, job: Job, scenario: Scenario, command: str, on_step: OnStep) -> Measured:
@@ -132,6 +134,8 @@ def _measure_once(folder: Path, job: Job, scenario: Scenario, command: str, on_s
 
 
 def _run(folder: Path, job: Job, scenario: Scenario, identity: str, command: str, on_step: OnStep) -> Measured:
+    start = perf_counter()
+
     def step(_row: object) -> None:
         on_step(job.name, 1)
 
@@ -144,16 +148,19 @@ def _run(folder: Path, job: Job, scenario: Scenario, identity: str, command: str
         accuracy=tuple(result.accuracy.tolist()),
         latency_s=tuple(result.total_latency_s.tolist()),
         energy_j=tuple(result.total_energy_j.tolist()),
+        seconds=perf_counter() - start,
     )
 
 
 def _physics(scenario: Scenario, identity: str) -> Measured:
+    start = perf_counter()
     physics = simulate_physics(scenario, _SAMPLES // scenario.topology.devices)
     return Measured(
         scenario=identity,
         accuracy=(),
         latency_s=tuple(physics.cumulative_latency_s.tolist()),
         energy_j=tuple(physics.cumulative_energy_j.tolist()),
+        seconds=perf_counter() - start,
     )
 
 
@@ -171,7 +178,7 @@ def _curves(measured: dict[Job, Measured], seeds: Sequence[int]) -> Iterator[Cur
                 scheme=scheme,
                 devices=devices,
                 seeds=tuple(seeds),
-                accuracy=tuple(one.accuracy for one in rows),
+                accuracy=tuple(one.accuracy for one in rows if one.accuracy),
                 latency_s=tuple(one.latency_s for one in rows),
                 energy_j=tuple(one.energy_j for one in rows),
             )
