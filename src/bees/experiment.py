@@ -146,6 +146,7 @@ def prepare(
     own: Own = Own(),  # frozen
     *,
     chain_file: Path | None = None,
+    resumes: bool = False,
     share_checks: bool = True,
     timer: PhaseTimer = untimed,
 ) -> Generator[Experiment]:
@@ -155,6 +156,7 @@ def prepare(
         scenario: what to run.
         own: what the user brings.
         chain_file: where to keep the ledger, or None to keep it in memory only.
+        resumes: whether the chain file is there already, and the run goes on from its end.
         share_checks: whether servers of this process do identical checks once.
         timer: takes the time by phase.
 
@@ -175,6 +177,7 @@ def prepare(
         VirtualMachine(founding.genesis.genesis.virtual_machine),
         learning.initial_words,
         path=chain_file,
+        resumes=resumes,
         share_checks=share_checks,
         timer=timer,
     )

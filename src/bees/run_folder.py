@@ -50,14 +50,19 @@ class RunFolder:
         path: of the folder.
     """
 
-    def __init__(self, path: Path, scenario: Scenario, command: str) -> None:
-        """Make the folder, and note what is about to run.
+    def __init__(self, path: Path, scenario: Scenario, command: str, *, resumes: bool = False) -> None:
+        """Make the folder, or take over that of a run that was stopped, and note what is about to run.
+
+        Rows that are there already are dropped: a resumed run computes them again from the chain.
 
         Raises:
             OutputError: it exists, or cannot be written.
         """
         self.path = path
-        make_new_folder(path)
+        if resumes:
+            write_text(path, ROUNDS, "")
+        else:
+            make_new_folder(path)
         write_text(path, SCENARIO, dump_scenario(scenario))
         write_json(path, ENVIRONMENT, environment(command))
         self.set_status("running", blocks_done=0, blocks=scenario.blocks)

@@ -77,21 +77,32 @@ def run_into_folder(
     path: Path,
     *,
     command: str,
+    resumes: bool = False,
     share_checks: bool = True,
     on_round: OnRound | None = None,
 ) -> RunResult:
-    """Run a scenario and leave everything in a new folder; an interrupted run leaves a chain that verifies.
+    """Run a scenario and leave everything in a folder; an interrupted run leaves a chain that verifies.
+
+    Args:
+        scenario: what to run.
+        path: of the folder.
+        command: to be noted in it.
+        resumes: whether the folder is that of a run that was stopped; else it must not exist.
+        share_checks: whether the replicas do identical checks once.
+        on_round: called with each round's row as soon as its block is committed.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
         ScenarioError: the scenario and the data contradict each other.
         NoDeviceLeftError: every battery ran empty.
     """
-    folder = RunFolder(path, scenario, command)
+    folder = RunFolder(path, scenario, command, resumes=resumes)
     watch = Stopwatch()
     rounds: list[Round] = []
     try:
-        with prepare(scenario, share_checks=share_checks, timer=watch, chain_file=folder.chain) as experiment:
+        with prepare(
+            scenario, share_checks=share_checks, timer=watch, chain_file=folder.chain, resumes=folder.chain.exists()
+        ) as experiment:
             for one in simulate(experiment):
                 rounds.append(one)
                 folder.add_round(one.row)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.edge.physics import BlockPhysics
     from bees.experiment import Experiment
-    from bees.ledger.state import Ballot, EligibleUpdate
     from bees.ledger.transactions import Signed
 
 
@@ -51,6 +50,8 @@ class Round:
 def simulate(experiment: Experiment) -> Iterator[Round]:
     """Algorithm 1: while sensors sense data, train locally, elect, verify, aggregate by contract, share w_g.
 
+    A round that a resumed chain holds already is taken from there, and its row is computed again.
+
     Args:
         experiment: data, model, world and chain.
 
@@ -67,14 +68,16 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
             physics = sense(experiment.edge, t, charge_j)
         if not physics.active.any():
             raise NoDeviceLeftError(t)
-        w_l = local_training(experiment, w_g, t, physics)
-        collect(experiment, w_g, w_l, physics)
-        attest_updates(experiment, t)
-        eligible = publish_global_model(experiment, t)
+        experiment.chain.catch_up(t)
+        if experiment.chain.state.round == t:
+            w_l = local_training(experiment, w_g, t, physics)
+            collect(experiment, w_g, w_l, physics)
+            attest_updates(experiment, t)
+            publish_global_model(experiment, t)
         w_g = experiment.chain.global_model
         charge_j = debit(charge_j, physics.energy_j)
         spent = (spent[0] + physics.latency_s, spent[1] + physics.total_energy_j)
-        yield Round(_row(experiment, t, physics, spent, eligible, w_g), physics, charge_j, w_g)
+        yield Round(_row(experiment, t, physics, spent, w_g), physics, charge_j, w_g)
 
 
 def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhysics) -> dict[int, bytes]:
@@ -97,16 +100,19 @@ def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: 
     chain = experiment.chain
     open_round = OpenRound.of(chain.state)
     check_global_model(open_round, w_g)
-    offloading = {device for device in w_l if physics.decision[device]}
-    with experiment.timer("sign"):
-        delegations = [_delegation(experiment, open_round, device) for device in sorted(offloading)]
-        updates = [_update(experiment, open_round, device, w_l[device]) for device in w_l if device not in offloading]
-    chain.submit([*delegations, *updates])
-    if offloading:
-        chain.next_block()
+    if chain.state.phase is Phase.COLLECT:
+        missing = [device for device in w_l if device not in chain.state.updates]
+        offloading = [device for device in missing if physics.decision[device]]
         with experiment.timer("sign"):
-            updates = [_delegated_update(experiment, open_round, device, w_l[device]) for device in sorted(offloading)]
-        chain.submit(updates)
+            undecided = [device for device in offloading if device not in chain.state.delegations]
+            delegations = [_delegation(experiment, open_round, device) for device in undecided]
+            own = [_update(experiment, open_round, d, w_l[d]) for d in missing if not physics.decision[d]]
+        chain.submit([*delegations, *own])
+        if delegations:
+            chain.next_block()
+        with experiment.timer("sign"):
+            delegated = [_delegated_update(experiment, open_round, device, w_l[device]) for device in offloading]
+        chain.submit(delegated)
     while chain.state.phase is Phase.COLLECT and chain.state.round == open_round.round:
         chain.next_block()
     for device, accepted in chain.state.updates.items():
@@ -132,20 +138,17 @@ def attest_updates(experiment: Experiment, t: int) -> None:
         chain.next_block()
 
 
-def publish_global_model(experiment: Experiment, t: int) -> tuple[EligibleUpdate, ...]:
-    """PUBLISH: the main node, elected by Proof of Learning, publishes the contract's result; who was eligible."""
+def publish_global_model(experiment: Experiment, t: int) -> None:
+    """PUBLISH: the main node, elected by Proof of Learning, publishes the contract's result."""
     chain = experiment.chain
-    ballot: Ballot | None = None
     while chain.state.phase is Phase.PUBLISH and chain.state.round == t:
         state = chain.state
-        ballot = state.ballot
         if state.main_node is not None:
             signer = experiment.server_signers[state.main_node]
             with experiment.timer("contract"):
                 signed = publish(signer, state.main_node, state, chain.executor)
             chain.submit([] if signed is None else [signed])
         chain.next_block()
-    return () if ballot is None else ballot.eligible
 
 
 def _update(experiment: Experiment, open_round: OpenRound, device: int, update: bytes) -> Signed:
@@ -189,12 +192,13 @@ def _row(
     t: int,
     physics: BlockPhysics,
     spent: tuple[float, float],
-    eligible: Sequence[EligibleUpdate],
     w_g: Words,
 ) -> RoundRow:
     state = experiment.chain.state
     with experiment.timer("evaluate"):
         accuracy = experiment.learning.test_accuracy(w_g)
+    frozen = experiment.chain.ballot
+    eligible = frozen[1].eligible if frozen is not None and frozen[0] == t else ()
     of_samples = state.genesis.evaluation_samples
     scores = [update.correct / of_samples for update in eligible] or [0.0]
     outcome = state.outcome

@@ -95,7 +95,8 @@ def _training() -> str:
     learning = prepare_learning(load_scenario("quick"))
     everybody = list(range(len(learning.samples)))
     before = learning.test_accuracy(learning.initial_words)
-    weights = learning.trainer.train(dequantise(learning.initial_words, learning.model.description.exponent), 1, everybody)
+    start = dequantise(learning.initial_words, learning.model.description.exponent)
+    weights = learning.trainer.train(start, 1, everybody)
     after = max(learning.score(weights)) / len(learning.selection.evaluation_set)
     if after <= before:
         raise EngineError(f"a round of training takes the best device from {before:.2f} to {after:.2f}; it should gain")

@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, print_json, progress
+from bees.core.errors import InputError
 
 
 def run(
-    scenario: Annotated[str, typer.Argument(help="A preset (see: bees presets), or the path of a TOML file.")],
+    scenario: Annotated[
+        str | None, typer.Argument(help="A preset (see: bees presets), or the path of a TOML file.")
+    ] = None,
     override: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one knob, such as --set learning.epochs=2."),
@@ -22,6 +25,9 @@ def run(
     folder: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the run; must not exist. Default: runs/<time>-<name>-s<seed>."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of a run that was stopped: go on from the end of its chain.")
     ] = None,
     threads: Threads = None,
     share_checks: Annotated[
@@ -36,22 +42,34 @@ def run(
     """Train with real data, real signatures and a real ledger, and keep everything in a folder.
 
     Example: bees run quick; bees run paper --seed 3 --set offloading.policy=energy --out runs/energy
+
+    A run that was stopped, by Ctrl-C or worse, goes on with: bees run --resume runs/energy
     """
     limit_threads(threads)
     from bees.report.folder import write_report
-    from bees.run_folder import default_folder, summarise
+    from bees.run_folder import default_folder, read_scenario, summarise
     from bees.runner import run_into_folder
     from bees.scenario_file import load_scenario
 
     changes = [*(override or []), *([] if seed is None else [f"seed={seed}"])]
-    chosen = load_scenario(scenario, changes)
-    target = folder or default_folder(chosen)
+    if resume is not None:
+        if scenario is not None or folder is not None or changes:
+            raise InputError(
+                "--resume", "goes on with the folder's own scenario; give no other, no --out, --set or --seed"
+            )
+        chosen, target = read_scenario(resume), resume
+    elif scenario is not None:
+        chosen = load_scenario(scenario, changes)
+        target = folder or default_folder(chosen)
+    else:
+        raise InputError("bees run", "name a preset or a file; try: bees run quick")
     with progress(quiet or as_json) as bar:
         task = bar.add_task(chosen.name, total=chosen.blocks, note="preparing")
         result = run_into_folder(
             chosen,
             target,
             command=shlex.join(["bees", *sys.argv[1:]]),
+            resumes=resume is not None,
             share_checks=share_checks,
             on_round=lambda row: bar.update(task, completed=row.block, note=f"accuracy {row.accuracy:.3f}"),
         )

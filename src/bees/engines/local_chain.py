@@ -10,10 +10,11 @@ from bees.core.stopwatch import untimed
 from bees.engines.blobs import MemoryBlobStore
 from bees.engines.chain_file import ChainWriter
 from bees.engines.embedded import EmbeddedEngine
+from bees.engines.restore import restore
 from bees.ledger.aggregation import ContractExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
     from bees.core.stopwatch import PhaseTimer
+    from bees.engines.embedded import CommittedBlock
     from bees.ledger.genesis import SignedGenesis
-    from bees.ledger.state import State
+    from bees.ledger.state import Ballot, State
     from bees.ledger.transactions import Signed
 
 
@@ -32,6 +34,7 @@ class LocalChain:
     Attributes:
         blobs: revealed updates.
         executor: runs the contract for whoever publishes, and holds the words of w_g.
+        ballot: the last one that was frozen, and its round.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class LocalChain:
         initial_model: Words,
         *,
         path: Path | None = None,
+        resumes: bool = False,
         share_checks: bool = True,
         timer: PhaseTimer = untimed,
     ) -> None:
@@ -53,6 +57,7 @@ class LocalChain:
             machine: executes contracts.
             initial_model: words of w_g(0).
             path: where to write the chain file, or None to keep the chain in memory only.
+            resumes: whether the file is there already, and its blocks are to be taken in by ``catch_up``.
             share_checks: whether replicas share what they have checked.
             timer: takes the time by phase.
 
@@ -64,7 +69,14 @@ class LocalChain:
         self._machine, self._initial_model, self._timer = machine, initial_model, timer
         self._engine = EmbeddedEngine(signed, server_keys, self._make_executor, share_checks=share_checks, timer=timer)
         self.executor = self._executors[0]
-        self._writer = ChainWriter.create(path, signed, words_to_bytes(initial_model)) if path else None
+        self.ballot: tuple[int, Ballot] | None = None
+        self._path = path
+        self._stored: Iterator[CommittedBlock] | None = None
+        self._writer: ChainWriter | None = None
+        if path is not None and resumes:
+            self._stored = restore(path, self._engine, self.blobs)
+        elif path is not None:
+            self._writer = ChainWriter.create(path, signed, words_to_bytes(initial_model))
 
     @property
     def state(self) -> State:
@@ -75,6 +87,20 @@ class LocalChain:
     def global_model(self) -> Words:
         """Words of the last w_g, shape (P,)."""
         return self.executor.models[self.state.model]
+
+    def catch_up(self, round_: int) -> None:
+        """Take in stored blocks until ``round_`` is closed, or there are no more; then go on writing.
+
+        Raises:
+            ChainFileError: the file cannot be read, is of another genesis, or cannot be written.
+            BlockError: a block in it is not right.
+        """
+        while self._stored is not None and self.state.round <= round_:
+            committed = next(self._stored, None)
+            if committed is not None:
+                self._note(committed.state)
+            elif self._path is not None:
+                self._stored, self._writer = None, ChainWriter.resume(self._path)
 
     def submit(self, transactions: Sequence[Signed]) -> None:
         """Hand in transactions of honest participants.
@@ -101,6 +127,7 @@ class LocalChain:
                 self._writer.append(committed.block, committed.commit, read)
         if committed.state.round > closing:
             self.blobs.prune(closing)
+        self._note(committed.state)
         return committed.state
 
     def close(self) -> None:
@@ -116,6 +143,10 @@ class LocalChain:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _note(self, state: State) -> None:
+        if state.ballot is not None:
+            self.ballot = state.round, state.ballot
 
     def _make_executor(self) -> ContractExecutor:
         self._executors.append(ContractExecutor(self._machine, self.blobs.get, self._initial_model))

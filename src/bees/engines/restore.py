@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bees.core.errors import ChainFileError
 from bees.engines.audit import iter_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.transactions import Publish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bees.engines.audit import ChainEntry
     from bees.engines.blobs import BlobStore
-    from bees.engines.embedded import EmbeddedEngine
+    from bees.engines.embedded import CommittedBlock, EmbeddedEngine
 
 
-def restore(path: Path, engine: EmbeddedEngine, blobs: BlobStore) -> int:
-    """Bring an engine that stands at genesis to the end of a chain file.
+def restore(path: Path, engine: EmbeddedEngine, blobs: BlobStore) -> Iterator[CommittedBlock]:
+    """Bring an engine that stands at genesis to the end of a chain file, block by block.
 
     Every block is checked and executed as when it was new. Writing can then go on with ``ChainWriter.resume``.
 
@@ -27,20 +29,24 @@ def restore(path: Path, engine: EmbeddedEngine, blobs: BlobStore) -> int:
         blobs: the store that the engine's contract runners read from; the updates that contracts read are put
             into it, each until its round is over.
 
-    Returns:
-        Number of blocks.
+    Yields:
+        each block, when all replicas have taken it in.
 
     Raises:
-        ChainFileError: the file cannot be read.
+        ChainFileError: the file cannot be read, or starts from another genesis.
         BlockError: a block in it is not right.
         MissingBlobError: an update is not in the file, or ``blobs`` is not what the runners read from.
     """
     with ChainReader(path) as reader:
+        if reader.genesis().genesis.chain_id != engine.state.genesis.chain_id:
+            raise ChainFileError(
+                str(path), "starts from another genesis: the scenario, the data or a library has changed"
+            )
         for entry in iter_chain(path):
             _put_what_is_read(reader, entry, blobs)
             committed = engine.catch_up(entry.block, entry.commit)
             blobs.prune(committed.state.round - 1)
-    return engine.state.height
+            yield committed
 
 
 def _put_what_is_read(reader: ChainReader, entry: ChainEntry, blobs: BlobStore) -> None:
