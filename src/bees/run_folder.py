@@ -59,10 +59,9 @@ class RunFolder:
             OutputError: it exists, or cannot be written.
         """
         self.path = path
-        if resumes:
-            write_text(path, ROUNDS, "")
-        else:
+        if not resumes:
             make_new_folder(path)
+        write_text(path, ROUNDS, "")
         write_text(path, SCENARIO, dump_scenario(scenario))
         write_json(path, ENVIRONMENT, environment(command))
         self.set_status("running", blocks_done=0, blocks=scenario.blocks)
