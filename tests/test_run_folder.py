@@ -56,6 +56,7 @@ def test_a_new_folder_says_what_is_about_to_run(folder: RunFolder):
     assert read_scenario(folder.path) == SCENARIO
     assert status_of(folder) == {"status": "running", "blocks_done": 0, "blocks": 2}
     assert read_json(folder.path, "environment.json")["command"] == "bees run quick"
+    assert read_rounds(folder.path) == ()
     assert folder.chain == folder.path / "chain.db"
     assert not folder.chain.exists()
 
@@ -108,6 +109,7 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path):
 
 
 def test_a_row_that_cannot_be_written_is_an_output_error(folder: RunFolder, result: RunResult):
+    (folder.path / "rounds.jsonl").unlink()
     (folder.path / "rounds.jsonl").mkdir()
     with pytest.raises(OutputError, match=r"rounds\.jsonl: cannot be written"):
         folder.add_round(result.rounds[0])
@@ -214,6 +216,7 @@ def test_a_broken_row_is_named_by_its_line(folder: RunFolder, result: RunResult,
 
 
 def test_missing_rows_are_named(folder: RunFolder):
+    (folder.path / "rounds.jsonl").unlink()
     with pytest.raises(RunFolderError, match=r"rounds\.jsonl: No such file"):
         read_rounds(folder.path)
 
