@@ -35,6 +35,8 @@ STATUS = "status.json"
 SUMMARY = "summary.json"
 ENVIRONMENT = "environment.json"
 DEVICES = "devices.npz"
+BROKEN_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a broken JSON file may raise."""
 _LIBRARIES = ("jax", "jaxlib", "numpy", "wasmtime", "msgspec", "blake3", "pynacl")
 
 
@@ -202,7 +204,7 @@ def read_rounds(folder: Path) -> tuple[RoundRow, ...]:
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(msgspec.json.decode(line, type=RoundRow))
-        except msgspec.MsgspecError as error:
+        except BROKEN_JSON as error:
             raise RunFolderError(f"{path}, line {number}", str(error)) from error
     return tuple(rows)
 
@@ -218,7 +220,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
         raise RunFolderError(str(path), _reason(error)) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except BROKEN_JSON as error:
         raise RunFolderError(str(path), str(error)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from bees.reproduce.claims import claims_of
 from bees.reproduce.curves import Reproduction
 from bees.reproduce.reasons import FITTED, REASONS
 from bees.results import DeviceTrace, RoundRow
-from bees.run_folder import CHAIN, DEVICES, ENVIRONMENT, STATUS, read_json, read_rounds, read_scenario
+from bees.run_folder import BROKEN_JSON, CHAIN, DEVICES, ENVIRONMENT, STATUS, read_json, read_rounds, read_scenario
 from bees.scenario_file import load_scenario
 
 if TYPE_CHECKING:
@@ -50,11 +51,12 @@ def read_run(folder: Path) -> RunRecord:
     rounds = read_rounds(folder)
     status = read_json(folder, STATUS)
     ended_well = status.get("status") == "finished"
+    shape = len(rounds), scenario.topology.devices
     return RunRecord(
         scenario=scenario,
         rounds=rounds,
-        devices=_read_devices(folder, rounds, scenario.topology.devices),
-        provenance=_provenance(folder, (scenario.seed,), status.get("seconds")),
+        devices=_read_devices(folder / DEVICES, shape) if ended_well else _no_trace(shape),
+        provenance=_provenance(folder, (scenario.seed,), _seconds(status)),
         ledger=_ledger(folder, rounds),
         problem=None if ended_well else str(status.get("message", f"the run is {status.get('status')}")),
     )
@@ -69,10 +71,10 @@ def read_reproduction(folder: Path) -> ReproductionRecord:
     path = folder / REPRODUCTION
     try:
         reproduction = msgspec.json.decode(path.read_bytes(), type=Reproduction)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *BROKEN_JSON) as error:
         raise RunFolderError(str(path), str(error)) from error
     seeds = tuple(sorted({seed for curve in reproduction.curves for seed in curve.seeds}))
-    kept = sorted((folder / "runs").glob("bees-*")) if (folder / "runs").is_dir() else []
+    kept = [run for run in sorted(folder.glob("runs/bees-*")) if _is_finished(run)]
     return ReproductionRecord(
         reproduction=reproduction,
         claims=claims_of(reproduction, REASONS, FITTED),
@@ -80,6 +82,18 @@ def read_reproduction(folder: Path) -> ReproductionRecord:
         provenance=_provenance(folder, seeds, reproduction.seconds),
         ledger=_ledger(kept[0], read_rounds(kept[0])) if kept else None,
     )
+
+
+def _seconds(status: Mapping[str, object]) -> float | None:
+    seconds = status.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        return read_json(folder, STATUS).get("status") == "finished"
+    except RunFolderError:
+        return False
 
 
 def _scenarios() -> dict[str, Scenario]:
@@ -117,22 +131,27 @@ def _ledger(folder: Path, rounds: tuple[RoundRow, ...]) -> LedgerSummary | None:
     )
 
 
-def _read_devices(folder: Path, rounds: tuple[RoundRow, ...], devices: int) -> DeviceTrace:
-    """The per-UE arrays; empty ones for a run that ended before it could write them."""
-    path = folder / DEVICES
-    if not path.is_file():
-        return _no_trace(len(rounds), devices)
+def _read_devices(path: Path, shape: tuple[int, int]) -> DeviceTrace:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return DeviceTrace(**_by_name(arrays))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunFolderError(str(path), str(error)) from error
+        # A damaged header may also make NumPy warn; the error that follows says what matters.
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            named = {name: np.asarray(arrays[name]) for name in DeviceTrace.__dataclass_fields__}
+    except OSError as error:
+        raise RunFolderError(str(path), error.strerror or str(error)) from error
+    except Exception as error:  # damaged bytes can make zipfile, zlib and NumPy fail in any way
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise RunFolderError(str(path), f"not a readable .npz file ({reason})") from error
+    for name, array in named.items():
+        if array.shape != shape or array.dtype.kind not in "bf":
+            problem = (
+                f"{name} is {array.dtype} of shape {array.shape}; the run has {shape[0]} blocks, {shape[1]} devices"
+            )
+            raise RunFolderError(str(path), problem)
+    return DeviceTrace(**named)
 
 
-def _by_name(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: arrays[name] for name in DeviceTrace.__dataclass_fields__}
-
-
-def _no_trace(blocks: int, devices: int) -> DeviceTrace:
-    flags, numbers = np.zeros((blocks, devices), dtype=bool), np.zeros((blocks, devices))
+def _no_trace(shape: tuple[int, int]) -> DeviceTrace:
+    """Empty arrays, for a run that ended before it could write them."""
+    flags, numbers = np.zeros(shape, dtype=bool), np.zeros(shape)
     return DeviceTrace(flags, flags, numbers, numbers, numbers, numbers)

@@ -16,6 +16,7 @@ from bees import __version__
 from bees.core.hashes import digest
 from bees.edge.physics import simulate_physics
 from bees.reproduce.curves import Curve, Reproduction
+from bees.run_folder import BROKEN_JSON
 from bees.runner import run, run_into_folder
 from bees.scenario_file import dump_scenario, load_scenario
 
@@ -121,7 +122,7 @@ def _measure_once(folder: Path, job: Job, scenario: Scenario, command: str, on_s
     if path.is_file():
         try:
             known = msgspec.json.decode(path.read_bytes(), type=Measured)
-        except msgspec.MsgspecError:
+        except BROKEN_JSON:
             known = None  # cut by a crash: measure again
         if known is not None and known.scenario == identity:
             on_step(job.name, scenario.blocks)

@@ -13,6 +13,7 @@ import msgspec
 
 from bees.core.errors import InputError
 from bees.experiment import prepare_learning
+from bees.run_folder import BROKEN_JSON
 from bees.scenario_file import load_scenario
 from bees.study.learning_only import learning_rounds
 
@@ -152,7 +153,7 @@ def read_rows(path: Path) -> list[Row]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             rows.append(msgspec.json.decode(line, type=Row))
-        except msgspec.MsgspecError as error:
+        except BROKEN_JSON as error:
             raise InputError(f"{path}, line {number}", f"{error}; remove the line to run it again") from error
     if lines[-1]:
         path.write_bytes(b"\n".join([*lines[:-1], b""]))
