@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bees
-from bees.core.errors import DatasetError, NoDeviceLeftError, OutputError
+from bees.core.errors import DatasetError, NoDeviceLeftError, OutputError, ScenarioError
 from bees.engines.audit import verify_chain
 from bees.run_folder import read_json, read_rounds, read_scenario
 from bees.runner import run, run_into_folder
@@ -114,13 +114,12 @@ def test_a_run_that_fails_says_why(tmp_path: Path):
     assert verify_chain(tmp_path / "run" / "chain.db").valid
 
 
-def test_a_run_that_cannot_begin_says_why(tmp_path: Path):
-    scenario = bees.load_scenario("quick", [*SMALL, "learning.dataset=nowhere.npz"])
-    with pytest.raises(DatasetError):
+@pytest.mark.parametrize("change", ["learning.dataset=nowhere.npz", "topology.devices=6001"])
+def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path, change: str):
+    scenario = bees.load_scenario("quick", [*SMALL, "topology.servers=300", change])
+    with pytest.raises((DatasetError, ScenarioError)):
         run_into_folder(scenario, tmp_path / "run", command="bees run tiny")
-    status = read_json(tmp_path / "run", "status.json")
-    assert (status["status"], status["error"], status["blocks_done"]) == ("failed", "DatasetError", 0)
-    assert "nowhere.npz" in status["message"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_exists_is_not_touched(whole: tuple[Path, RunResult]):

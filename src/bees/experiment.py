@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bees.core.stopwatch import PhaseTimer
     from bees.edge.offloading import Policy
     from bees.edge.physics import Edge
+    from bees.founding import Founding
     from bees.learning.datasets import Dataset
     from bees.learning.models import Model
     from bees.scenario import Scenario
@@ -140,37 +141,60 @@ def prepare_learning(scenario: Scenario, own: Own = Own()) -> LearningWorld:  # 
     )
 
 
-@contextmanager
-def prepare(
-    scenario: Scenario,
-    own: Own = Own(),  # frozen
-    *,
-    chain_file: Path | None = None,
-    resumes: bool = False,
-    share_checks: bool = True,
-    timer: PhaseTimer = untimed,
-) -> Generator[Experiment]:
-    """Everything for one run; leaving the context closes the chain.
+@dataclass(frozen=True)
+class Groundwork:
+    """What a scenario stands for before anything is written: all that can be wrong with it has been found by then.
 
-    Args:
-        scenario: what to run.
-        own: what the user brings.
-        chain_file: where to keep the ledger, or None to keep it in memory only.
-        resumes: whether the chain file is there already, and the run goes on from its end.
-        share_checks: whether servers of this process do identical checks once.
-        timer: takes the time by phase.
+    Attributes:
+        scenario: what is run.
+        learning: data and model.
+        edge: the radio-and-battery world.
+        founding: the genesis and the keys.
+    """
+
+    scenario: Scenario
+    learning: LearningWorld
+    edge: Edge
+    founding: Founding
+
+
+def lay_groundwork(scenario: Scenario, own: Own = Own()) -> Groundwork:  # frozen
+    """Data, model, edge world and genesis, in memory only.
 
     Raises:
         DatasetError: the data is broken.
         ScenarioError: the scenario contradicts itself or the data.
-        ChainFileError: the chain file cannot be written.
     """
     learning = prepare_learning(scenario, own)
     edge = build_edge(scenario, learning.samples, sample_bytes=learning.sample_bytes, policy=own.policy)
     members = Members(edge.world.servers, edge.world.server_of_device, learning.samples)
     evaluation_set = learning.selection.evaluation_set
     task = Task(learning.model.description, learning.initial_words, evaluation_set.hash, len(evaluation_set))
-    founding = found(scenario, members, task)
+    return Groundwork(scenario, learning, edge, found(scenario, members, task))
+
+
+@contextmanager
+def open_experiment(
+    groundwork: Groundwork,
+    *,
+    chain_file: Path | None = None,
+    resumes: bool = False,
+    share_checks: bool = True,
+    timer: PhaseTimer = untimed,
+) -> Generator[Experiment]:
+    """The chain upon the groundwork; leaving the context closes it.
+
+    Args:
+        groundwork: what to run.
+        chain_file: where to keep the ledger, or None to keep it in memory only.
+        resumes: whether the chain file is there already, and the run goes on from its end.
+        share_checks: whether servers of this process do identical checks once.
+        timer: takes the time by phase.
+
+    Raises:
+        ChainFileError: the chain file cannot be written.
+    """
+    scenario, learning, founding = groundwork.scenario, groundwork.learning, groundwork.founding
     chain = LocalChain(
         founding.genesis,
         founding.server_keys,
@@ -185,7 +209,7 @@ def prepare(
         yield Experiment(
             scenario=scenario,
             learning=learning,
-            edge=edge,
+            edge=groundwork.edge,
             initial_charge_j=initial_charge_j(scenario.battery, len(learning.samples), scenario.seed),
             chain=chain,
             server_signers=_signers(founding.server_keys),
@@ -193,6 +217,34 @@ def prepare(
             share_checks=share_checks,
             timer=timer,
         )
+
+
+@contextmanager
+def prepare(
+    scenario: Scenario,
+    own: Own = Own(),  # frozen
+    *,
+    chain_file: Path | None = None,
+    share_checks: bool = True,
+    timer: PhaseTimer = untimed,
+) -> Generator[Experiment]:
+    """Groundwork and chain in one; leaving the context closes the chain.
+
+    Args:
+        scenario: what to run.
+        own: what the user brings.
+        chain_file: where to keep the ledger, or None to keep it in memory only.
+        share_checks: whether servers of this process do identical checks once.
+        timer: takes the time by phase.
+
+    Raises:
+        DatasetError: the data is broken.
+        ScenarioError: the scenario contradicts itself or the data.
+        ChainFileError: the chain file cannot be written.
+    """
+    groundwork = lay_groundwork(scenario, own)
+    with open_experiment(groundwork, chain_file=chain_file, share_checks=share_checks, timer=timer) as experiment:
+        yield experiment
 
 
 def _signers(keys: tuple[SigningKey, ...]) -> tuple[Signer, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from bees.core.errors import BeesError
 from bees.core.fixed_point import dequantise
 from bees.core.stopwatch import Stopwatch
-from bees.experiment import Own, prepare
+from bees.experiment import Own, lay_groundwork, open_experiment, prepare
 from bees.results import DeviceTrace, RunResult
 from bees.run_folder import RunFolder
 from bees.simulation import simulate
@@ -83,6 +83,8 @@ def run_into_folder(
 ) -> RunResult:
     """Run a scenario and leave everything in a folder; an interrupted run leaves a chain that verifies.
 
+    The folder is made when scenario and data have been found to be sound, so that a refusal leaves none behind.
+
     Args:
         scenario: what to run.
         path: of the folder.
@@ -93,15 +95,17 @@ def run_into_folder(
 
     Raises:
         OutputError: the folder exists, or cannot be written.
+        DatasetError: the data is broken.
         ScenarioError: the scenario and the data contradict each other.
         NoDeviceLeftError: every battery ran empty.
     """
+    groundwork = lay_groundwork(scenario)
     folder = RunFolder(path, scenario, command, resumes=resumes)
     watch = Stopwatch()
     rounds: list[Round] = []
     try:
-        with prepare(
-            scenario, share_checks=share_checks, timer=watch, chain_file=folder.chain, resumes=folder.chain.exists()
+        with open_experiment(
+            groundwork, share_checks=share_checks, timer=watch, chain_file=folder.chain, resumes=folder.chain.exists()
         ) as experiment:
             for one in simulate(experiment):
                 rounds.append(one)
