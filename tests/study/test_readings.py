@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bees.core.errors import InputError
+from bees.core.errors import InputError, OutputError
 from bees.study.readings import Setting, default_grid, read_rows, search, summarise_rows
 
 TINY = ["blocks=2", "learning.dataset=mnist-7x7", "learning.hidden=4"]
@@ -46,6 +46,19 @@ def test_the_nearest_setting_comes_first():
     distances = [summary["distance"] for summary in summaries]
     assert distances == sorted(distances)
     assert len(summaries) == len({row.setting for row in rows})
+
+
+def test_rows_of_other_runs_do_not_count_as_known(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    study(path)
+    longer = search(path, SETTINGS[:1], range(1), [].append, ["blocks=3", *TINY[1:]])
+    assert [row.blocks for row in longer] == [2, 2, 3]
+
+
+def test_a_file_that_cannot_be_written_is_found_out_at_once(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        study(tmp_path / "file" / "rows.jsonl")
 
 
 def test_the_grid_has_no_setting_twice():

@@ -30,12 +30,19 @@ EXIT_CODES = "Exit codes: 0 done; 1 a check failed, or the run could not go on; 
 def out() -> Console:
     """The console of standard output."""
     # Tables that are read from a file or a log need no narrow window.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    return _Pipe(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def err() -> Console:
     """The console of standard error."""
     return Console(stderr=True, highlight=False)
+
+
+class _Pipe(Console):
+    """A console that leaves it to the command line what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def print_json(document: object) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from importlib.metadata import version
 from typing import Annotated
 
@@ -58,28 +61,41 @@ def _root(  # pyright: ignore[reportUnusedFunction]  # typer calls it
 
 def main() -> None:
     """Run the command line and exit."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # it is, where a shell has closed it
+        sys.exit(2)
     sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are printed as one line, never as a traceback."""
-    as_json = "--json" in arguments
+    if threading.current_thread() is threading.main_thread():
+        # Whoever stops a service sends SIGTERM; a run then ends as by Ctrl-C, and says so in its status.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(arguments, standalone_mode=False)
-    except BeesError as error:
-        return _fail(error.as_dict(), error.exit_code, as_json)
-    except typer.TyperException as error:
-        return _fail({"error": "UsageError", "message": f"{error.format_message()} (try --help)"}, 2, as_json)
-    except (typer.Abort, KeyboardInterrupt):
-        return _fail({"error": "Interrupted", "message": "interrupted"}, INTERRUPTED, as_json)
-    except BrokenPipeError:
-        # Whoever read our output has gone; silence is what a shell expects.
-        sys.stderr.close()
-        return 0
+        sys.stdout.flush()
+    except (BeesError, typer.TyperException, typer.Abort, KeyboardInterrupt, OSError, SystemExit) as error:
+        return _fail(error, as_json="--json" in arguments)
+    if code == INTERRUPTED:
+        return _fail(KeyboardInterrupt(), as_json="--json" in arguments)
     return code if isinstance(code, int) else 0
 
 
-def _fail(report: dict[str, object], code: int, as_json: bool) -> int:
+def _fail(error: BaseException, *, as_json: bool) -> int:
+    match error:
+        case BeesError():
+            report, code = error.as_dict(), error.exit_code
+        case typer.TyperException():
+            report, code = {"error": "UsageError", "message": f"{error.format_message()} (try --help)"}, 2
+        case BrokenPipeError() | SystemExit():
+            # Whoever read our output has gone; silence is what a shell expects, also when Python closes the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        case OSError():
+            where, reason = error.filename or "output", error.strerror or str(error)
+            report, code = {"error": "OSError", "message": f"{where}: {reason}"}, 2
+        case _:
+            report, code = {"error": "Interrupted", "message": "interrupted"}, INTERRUPTED
     if as_json:
         print_json(report)
     else:

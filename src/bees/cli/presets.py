@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
@@ -21,7 +22,9 @@ def presets(
     """
     from bees.scenario_file import describe_knobs, dump_scenario, load_scenario, preset_names
 
-    if name is not None:
+    if name is not None and as_json:
+        print_json(msgspec.to_builtins(load_scenario(name)))
+    elif name is not None:
         plain(dump_scenario(load_scenario(name)).rstrip())
     elif as_json:
         print_json({"presets": list(preset_names()), "knobs": [knob.as_dict() for knob in describe_knobs()]})

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, print_json, progress
+from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, plain, print_json, progress
+from bees.core.errors import RunFolderError
 
 if TYPE_CHECKING:
     from bees.reproduce.curves import Reproduction
@@ -42,11 +43,15 @@ def reproduce(
     from bees.run_folder import ENVIRONMENT, environment, make_new_folder, write_json
     from bees.scenario_file import load_scenario
 
+    if resume is not None and not (resume / "curves").is_dir():
+        raise RunFolderError(str(resume), "is no reproduction: it has no curves/")
     target = resume or folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-reproduce"
     if resume is None:
         make_new_folder(target)
+        (target / "curves").mkdir()
     command = shlex.join(["bees", *sys.argv[1:]])
-    write_json(target, ENVIRONMENT, environment(command))
+    if resume is None:
+        write_json(target, ENVIRONMENT, environment(command))
     changes = override or []
     blocks = load_scenario("paper", changes).blocks
     with progress(quiet or as_json) as bar:
@@ -76,4 +81,4 @@ def _conclude(folder: Path, measured: Reproduction, *, as_json: bool) -> None:
         print_json({"folder": str(folder), **facts})
         return
     out().print(claims_table(claims_of(measured, REASONS, FITTED)))
-    out().print(f"{measured.seconds:.0f} s of computation. Look at {page}", soft_wrap=True)
+    plain(f"{measured.seconds:.0f} s of computation. Look at {page}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, print_json, progress
+from bees.cli.console import AsJson, Quiet, Threads, err, limit_threads, out, plain, print_json, progress
 from bees.core.errors import InputError
 
 
@@ -83,4 +83,6 @@ def run(
         f"{summary['latency_s']:.2f} s and {summary['energy_j']:.0f} J of simulated time and energy, "
         f"{summary['seconds_per_round']:.2f} s per round on this machine"
     )
-    out().print(f"Look at {target}/report.html; check with: bees verify {target}", soft_wrap=True)
+    if summary["skipped_rounds"]:
+        err().print(f"[yellow]{summary['skipped_rounds']} rounds were skipped[/]: nobody could publish a result")
+    plain(f"Look at {target}/report.html; check with: bees verify {target}")

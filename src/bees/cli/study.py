@@ -34,7 +34,6 @@ def readings(
     from bees.study.readings import CURVES_PER_ROW, default_grid, search, summarise_rows
 
     settings = default_grid()
-    path.parent.mkdir(parents=True, exist_ok=True)
     with progress(quiet or as_json) as bar:
         task = bar.add_task("readings", total=len(settings) * seeds * CURVES_PER_ROW, note="")
         rows = search(path, settings, range(seeds), lambda note: bar.update(task, advance=1, note=note), override or [])

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -28,8 +29,10 @@ class Stopwatch:
         seconds: by name, in order of first use.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        """Start at zero; ``clock`` tells the seconds since some fixed moment."""
         self.seconds: dict[str, float] = {}
+        self._clock = clock
         self._running: list[str] = []
         self._since = 0.0
         self._phases: dict[str, _Phase] = {}
@@ -52,7 +55,7 @@ class Stopwatch:
         self._running.pop()
 
     def _book(self) -> None:
-        now = perf_counter()
+        now = self._clock()
         if self._running:
             name = self._running[-1]
             self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since

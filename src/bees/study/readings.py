@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bees.core.errors import InputError
+from bees.core.errors import InputError, OutputError
 from bees.experiment import prepare_learning
 from bees.run_folder import BROKEN_JSON
 from bees.scenario_file import load_scenario
@@ -66,6 +66,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         accuracy: after the last block, by ``scheme-K``.
         b_ei_ahead: at how many of the first 9 blocks B-EI is more accurate than BEES, with 100 UEs.
         distance: mean absolute difference to the published accuracies.
+        changes: ``key=value`` changes that every run of the study had besides.
     """
 
     setting: Setting
@@ -74,6 +75,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: dict[str, float]
     b_ei_ahead: int
     distance: float
+    changes: tuple[str, ...] = ()
 
 
 def default_grid() -> tuple[Setting, ...]:
@@ -86,6 +88,10 @@ def default_grid() -> tuple[Setting, ...]:
         *(Setting(dirichlet_alpha=0.2, learning_rate=rate, batch_size=batch) for rate, batch in _SPEEDS),
         Setting(dirichlet_alpha=0.2, epochs=3),
         Setting(selection_set="validation"),
+        # Where the first ones came nearest: stronger skew, and more epochs to make up for it.
+        Setting(dirichlet_alpha=0.05),
+        Setting(dirichlet_alpha=0.1, epochs=3),
+        Setting(dirichlet_alpha=0.05, epochs=3),
     )
 
 
@@ -105,7 +111,9 @@ def search(
         InputError: a line of the file is broken.
     """
     rows = read_rows(path)
-    known = {(row.setting, row.seed) for row in rows}
+    blocks = load_scenario(SCHEMES["BEES"], changes).blocks
+    known = {(row.setting, row.seed) for row in rows if (row.blocks, row.changes) == (blocks, tuple(changes))}
+    _append(path, b"")  # a file that cannot be written is better found out now than after an hour
     # Seeds are the outer loop: a study that is stopped has all settings with the first seeds.
     for seed, setting in itertools.product(seeds, settings):
         if (setting, seed) in known:
@@ -113,8 +121,7 @@ def search(
                 on_curve("known already")
             continue
         row = run_setting(setting, seed, on_curve, changes)
-        with path.open("ab") as file:
-            file.write(msgspec.json.encode(row) + b"\n")
+        _append(path, msgspec.json.encode(row) + b"\n")
         rows.append(row)
     return rows
 
@@ -136,8 +143,18 @@ def run_setting(setting: Setting, seed: int, on_curve: OnCurve, changes: Sequenc
         blocks=len(curves["BEES", 100]),
         accuracy={f"{scheme}-{devices}": curve[-1] for (scheme, devices), curve in curves.items()},
         b_ei_ahead=sum(b_ei > bees for b_ei, bees in early),
+        changes=tuple(changes),
         distance=sum(abs(curves[key][-1] - published) for key, published in PUBLISHED.items()) / len(PUBLISHED),
     )
+
+
+def _append(path: Path, line: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(line)
+    except OSError as error:
+        raise OutputError(str(path), f"cannot be written: {error.strerror or error}") from error
 
 
 def read_rows(path: Path) -> list[Row]:
