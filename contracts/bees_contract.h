@@ -2,8 +2,9 @@
  *
  * A contract is a WebAssembly module without imports and without a start function. It exports its own `memory`,
  * the global `__heap_base`, and the three functions below. The server puts the arrays into the contract's memory,
- * from `__heap_base` on, each one aligned to 16 bytes, and grows the memory until they fit. Scratch space is got
- * by `memory.grow`. Every call starts from a fresh instance, so nothing is remembered.
+ * from `__heap_base` on, each one aligned to 16 bytes, and grows the memory until they fit. Scratch space is
+ * declared: `memory.grow` is refused, since it may fail on one server only. Every call starts from a fresh
+ * instance, so nothing is remembered.
  *
  * What the server promises: 1 <= m <= k, p >= 1, n_1 + ... + n_m < 2^32 and not 0 in aggregate, and the arrays do
  * not overlap. What it checks: 1 to m indices, below k, each larger than the one before; status 0.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pytest
+import wasmtime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +30,6 @@ from bees.core.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import wasmtime
     from numpy.typing import NDArray
 
     Assemble = Callable[..., bytes]
@@ -50,7 +52,10 @@ def test_the_small_contract_is_valid(machine: VirtualMachine, contract_code: Ass
     [
         ({"memory": "(memory 1)"}, "must export memory"),
         ({"memory": '(memory (export "memory") 1 2)'}, "maximum of its own"),
-        ({"memory": '(memory (export "memory") 1025)'}, "memory"),
+        (
+            {"memory": '(memory (export "memory") 1025)'},
+            "starts with 67174400 bytes, the limit of the genesis is 67108864",
+        ),
         ({"heap_base": ""}, "__heap_base"),
         ({"heap_base": '(global (export "__heap_base") i64 (i64.const 0))'}, "__heap_base"),
         ({"heap_base": '(global (export "__heap_base") (mut i32) (i32.const 0))'}, "__heap_base"),
@@ -131,11 +136,10 @@ def test_an_endless_loop_costs_its_fuel(machine: VirtualMachine, select_code: As
     assert contract.fuel_used == machine.description.fuel_limit
 
 
-def test_a_memory_bomb_stops_at_the_limit(machine: VirtualMachine, select_code: Assemble) -> None:
-    pages = machine.description.memory_limit_bytes // 65_536
+def test_a_memory_bomb_is_refused(machine: VirtualMachine, select_code: Assemble) -> None:
     grow_all = "(block (loop (br_if 1 (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (br 0)))"
-    answer = f"(i32.store (local.get $out) (i32.eq (memory.size) (i32.const {pages}))) (i32.const 1)"
-    assert select(machine, select_code(grow_all + answer)) == (1,)
+    with pytest.raises(ContractLoadError, match=r"memory\.grow"):
+        machine.load(select_code(grow_all + "(i32.const 1)"))
 
 
 @pytest.mark.parametrize(
@@ -287,3 +291,71 @@ def test_another_version_runs_only_for_who_accepts_it(machine: VirtualMachine) -
     assert auditor.version_difference == f"the genesis pins wasmtime 1.2.3, {installed} is installed"
     assert auditor.load(load_contract_code("argmax")).select([1, 2], [1, 1], 1) == (1,)
     assert machine.version_difference is None
+
+
+# What this machine lacks is no fact about the contract
+
+
+def test_a_contract_that_has_loaded_and_finds_no_room_is_not_to_blame(
+    machine: VirtualMachine, contract_code: Assemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = machine.load(contract_code())
+
+    def fail(*_: object) -> None:
+        raise wasmtime.WasmtimeError("mmap failed\nCaused by:\nCannot allocate memory (os error 12)")
+
+    monkeypatch.setattr(wasmtime, "Instance", fail)
+    with pytest.raises(VirtualMachineError, match="this machine cannot run the contract: Cannot allocate memory"):
+        contract.select([1], [1], 1)
+    with pytest.raises(VirtualMachineError):
+        machine.load(contract_code(extra="(func)"))
+
+
+def test_a_valid_module_that_does_not_compile_is_not_to_blame(
+    machine: VirtualMachine, contract_code: Assemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoRoom(wasmtime.Module):
+        def __init__(self, *_: object) -> None:
+            raise wasmtime.WasmtimeError("Cannot allocate memory (os error 12)")
+
+    monkeypatch.setattr(wasmtime, "Module", NoRoom)
+    with pytest.raises(VirtualMachineError, match="cannot compile"):
+        machine.load(contract_code(extra="(func) (func)"))
+    with pytest.raises(ContractLoadError, match="not a valid module"):
+        machine.load(contract_code(extra="(func (result i32) (i64.const 0))"))
+
+
+def test_memory_that_cannot_grow_within_its_limit_is_this_machines_fault(
+    machine: VirtualMachine, contract_code: Assemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise wasmtime.WasmtimeError("failed to grow memory by `20`")
+
+    monkeypatch.setattr(wasmtime.Memory, "grow", fail)
+    update = np.zeros(2**18, np.int32)
+    with pytest.raises(VirtualMachineError, match="no memory for 48 more pages"):
+        machine.load(contract_code()).aggregate([1], [update], update)
+
+
+_STARVED = """
+import resource
+from pathlib import Path
+from bees.contract.description import describe_virtual_machine
+from bees.contract.library import load_contract_code
+from bees.contract.vm import VirtualMachine
+from bees.core.errors import VirtualMachineError
+
+contract = VirtualMachine(describe_virtual_machine()).load(load_contract_code("fedavg"))
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
+try:
+    contract.select([1, 2], [1, 1], 1)
+except VirtualMachineError as error:
+    print("cannot judge:", error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space as Linux does")
+def test_a_process_out_of_address_space_does_not_blame_the_contract() -> None:
+    done = subprocess.run([sys.executable, "-c", _STARVED], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("cannot judge: this machine cannot run the contract"), done.stderr

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import random
 import sqlite3
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from bees.contract.description import describe_virtual_machine
 from bees.contract.library import load_contract_code
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
-from bees.core.errors import ChainFileError
+from bees.core.errors import ChainFileError, VirtualMachineError
 from bees.engines.audit import export_chain, iter_chain, verify_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.aggregation import ContractExecutor
@@ -341,3 +343,38 @@ def test_a_result_that_the_contract_does_not_give_is_found(real: SimpleNamespace
     verdict = verify_chain(real.path, lambda _: lazy)
     assert (verdict.valid, verdict.first_bad) == (False, 3)
     assert "its model is not the contract's" in verdict.reason
+
+
+def test_an_auditor_without_memory_gives_no_verdict(world: World, chain: Path) -> None:
+    """The failure is the auditor's; the chain is right."""
+
+    def fail(*_: object) -> None:
+        raise VirtualMachineError("this machine has no memory")
+
+    starved = world.machine(world.genesis)
+    starved.aggregate = fail
+    with pytest.raises(VirtualMachineError, match="no memory"):
+        verify_chain(chain, lambda _: starved)
+    assert verify_chain(chain, world.machine).valid
+
+
+_STARVED = """
+import resource, sys
+from pathlib import Path
+from bees.core.errors import VirtualMachineError
+from bees.engines.audit import verify_chain
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
+try:
+    print("verdict:", verify_chain(Path(sys.argv[1])))
+except VirtualMachineError as error:
+    print("cannot judge:", error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space as Linux does")
+def test_a_starved_process_calls_no_chain_forged(real: SimpleNamespace) -> None:
+    command = [sys.executable, "-c", _STARVED, str(real.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("cannot judge:"), done.stdout + done.stderr

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from world import DEVICE_KEYS, DEVICES, FAILING_CONTRACT, SERVER_KEYS, SERVERS, World, genesis
 
-from bees.core.errors import MissingBlobError, TransactionError
+from bees.core.errors import MissingBlobError, TransactionError, VirtualMachineError
 from bees.ledger.genesis import DutyCosts, ServerRecord
 from bees.ledger.refusals import (
     AttestationError,
@@ -465,3 +465,27 @@ def test_code_that_is_no_contract_is_not_deployed():
     world = World()
     for code in (b"", b"junk"):
         assert "is no contract" in str(refused(world, world.deploy(code), DeployError))
+
+
+def test_a_machine_that_cannot_judge_stops_and_refuses_nothing() -> None:
+    """Out of memory is no WrongResult and no DeployError: other servers have memory, and would differ."""
+    world = World()
+    world.to_publish()
+    publish, deploy = world.publish(), world.deploy(b"product")
+
+    def fail(*_: object) -> None:
+        raise VirtualMachineError("this machine has no memory")
+
+    runner = world.runner
+    runner.run = runner.check = fail
+    for signed in (publish, deploy):
+        with pytest.raises(VirtualMachineError):
+            world.application.check_tx(signed)
+        with pytest.raises(VirtualMachineError):
+            world.application.prepare_proposal([signed])
+        with pytest.raises(VirtualMachineError):
+            world.propose(signed)
+    del runner.run, runner.check
+    world.block(deploy, publish)
+    assert world.state.outcome is not None
+    assert not world.state.outcome.is_skipped

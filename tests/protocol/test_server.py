@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from bees.core.errors import DoubleSignError, MissingBlobError
+from bees.core.errors import DoubleSignError, MissingBlobError, VirtualMachineError
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.refusals import InvalidTransactionError
 from bees.ledger.state import ServerAccount
@@ -256,3 +256,15 @@ def test_the_chain_refuses_a_result_that_a_corrupt_contract_runner_gives():
     assert signed is not None
     with pytest.raises(InvalidTransactionError, match="published a wrong result"):
         world.propose(signed)
+
+
+def test_a_main_node_whose_machine_fails_stops_instead_of_keeping_silent():
+    world = World()
+    world.to_publish()
+
+    def fail(_state: State) -> ContractResult:
+        raise VirtualMachineError("this machine has no memory")
+
+    world.runner.run = fail
+    with pytest.raises(VirtualMachineError):
+        publish(signer(main_node_of(world)), main_node_of(world), world.state, world.runner)

@@ -1,6 +1,7 @@
 """The only part that touches wasmtime: its settings, and one call in a sandbox of its own.
 
-Every wasmtime error ends here, as one of ``bees.core.errors``.
+Every wasmtime error ends here, as one of ``bees.core.errors``. What the code does wrong is a ContractError, the
+same on every server. What this machine lacks, such as memory, is a VirtualMachineError: no vote may rest on it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import wasmtime
 
 from bees.contract.description import PAGE_BYTES
+from bees.contract.structure import MAX_TABLE_ELEMENTS
 from bees.core.errors import (
     ContractError,
     ContractInputError,
@@ -33,7 +35,6 @@ Word = TypeVar("Word", np.uint32, np.int32)
 WORD_BYTES = 4
 _ALIGNMENT_BYTES = 16
 _STACK_BYTES = 2**20  # 64 functions that cannot recurse need less, see bees.contract.structure
-_TABLE_ELEMENTS = 64  # the linker writes a table of 1, and nothing may call through it
 
 _OFF = (
     "threads",
@@ -80,9 +81,18 @@ def compile_module(engine: wasmtime.Engine, code: bytes) -> wasmtime.Module:
 
     Raises:
         ContractLoadError: it is not valid.
+        VirtualMachineError: it is, but this machine cannot compile it.
     """
     try:
         return wasmtime.Module(engine, code)
+    except wasmtime.WasmtimeError as error:
+        _validate(engine, code)
+        raise VirtualMachineError(f"this machine cannot compile the contract: {_one_line(error)}") from error
+
+
+def _validate(engine: wasmtime.Engine, code: bytes) -> None:
+    try:
+        wasmtime.Module.validate(engine, code)
     except wasmtime.WasmtimeError as error:
         raise ContractLoadError(f"not a valid module: {_one_line(error)}") from error
 
@@ -97,17 +107,18 @@ class Sandbox:
     def __init__(
         self, module: wasmtime.Module, engine: wasmtime.Engine, description: VirtualMachineDescription
     ) -> None:
-        """Instantiate.
+        """Instantiate a module whose memory and table are known to start within the limits.
 
         Raises:
-            ContractLoadError: it cannot be instantiated within the limits.
+            ContractLoadError: it traps, because its data lie outside of its memory.
+            VirtualMachineError: this machine has no room for it.
         """
         self.fuel_limit = description.fuel_limit
         self._memory_limit_bytes = description.memory_limit_bytes
         self._store = wasmtime.Store(engine)
         self._store.set_limits(
             memory_size=description.memory_limit_bytes,
-            table_elements=_TABLE_ELEMENTS,
+            table_elements=MAX_TABLE_ELEMENTS,
             instances=1,
             tables=1,
             memories=1,
@@ -115,9 +126,12 @@ class Sandbox:
         self._store.set_fuel(description.fuel_limit)
         try:
             self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
-        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        except wasmtime.Trap as trap:
             self.close()
-            raise ContractLoadError(f"cannot be instantiated: {_one_line(error)}") from error
+            raise ContractLoadError(f"cannot be instantiated: {_one_line(trap)}") from trap
+        except wasmtime.WasmtimeError as error:
+            self.close()
+            raise VirtualMachineError(f"this machine cannot run the contract: {_one_line(error)}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +191,9 @@ class Sandbox:
         try:
             self._memory.grow(self._store, pages)
         except wasmtime.WasmtimeError as error:
-            raise VirtualMachineError(f"no memory for {pages} pages of contract memory") from error
+            raise VirtualMachineError(
+                f"this machine has no memory for {pages} more pages of contract memory"
+            ) from error
 
     def words(self, address: int, count: int, kind: type[Word]) -> NDArray[Word]:
         """A view of ``count`` words of linear memory; of no use once the contract has run, or memory has grown.
@@ -199,6 +215,7 @@ class Sandbox:
         Raises:
             OutOfFuelError: it used up its fuel.
             ContractTrapError: it trapped.
+            VirtualMachineError: this machine could not run it.
         """
         function: Any = self._exports[name]
         try:
@@ -210,7 +227,7 @@ class Sandbox:
             why = code.name.lower().replace("_", " ") if code else _one_line(trap)
             raise ContractTrapError(f"{name} trapped: {why}") from trap
         except wasmtime.WasmtimeError as error:
-            raise ContractTrapError(f"{name} could not run: {_one_line(error)}") from error
+            raise VirtualMachineError(f"this machine could not run {name}: {_one_line(error)}") from error
 
 
 def _as_i32(value: int) -> int:

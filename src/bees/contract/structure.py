@@ -1,12 +1,15 @@
 """What a contract may be made of, decided from its bytes alone, before any runtime sees them.
 
-Three things that fuel does not meter are bounded here, the same on every server whatever its runtime:
+What fuel does not meter is bounded here, the same on every server whatever its runtime:
 
 * *compiling*, which for a few tens of kilobytes of nested loops takes minutes: by the size, nesting and locals of
   a function;
 * *the call stack*, whose depth the WebAssembly specification leaves to the implementation, so that a recursion
   may end on one server and trap on another: by refusing recursion and calls through tables;
-* *bulk memory*, where one instruction of constant cost may touch the whole memory: by refusing the instructions.
+* *bulk memory*, where one instruction of constant cost may touch the whole memory: by refusing the instructions;
+* *growing memory*, which may fail on a server that is short of memory and succeed on another: by refusing
+  ``memory.grow``. The server lays out the arrays, and a contract declares what scratch space it needs;
+* *tables*, which nothing may call through: by their number and size.
 
 Everything else about validity is left to the runtime, which checks the same bytes afterwards.
 """
@@ -24,6 +27,7 @@ MAX_FUNCTIONS = 64
 MAX_FUNCTION_BYTES = 16_384
 MAX_LOCALS = 256
 MAX_NESTING = 32
+MAX_TABLE_ELEMENTS = 64  # the linker writes a table of 1
 
 _HEADER = b"\0asm\x01\0\0\0"
 _SECTIONS = {
@@ -39,11 +43,13 @@ _SECTIONS = {
     11: "data",
 }
 _REFUSED_SECTIONS = {2: "imports", 8: "a start function", 12: "bulk memory", 13: "exceptions"}
+_TABLE_SECTION = 4
 _CODE_SECTION = 10
 _LEB_BYTES = 10
 
 _BLOCK, _LOOP, _IF, _END = 0x02, 0x03, 0x04, 0x0B
 _BR_TABLE, _CALL, _CALL_INDIRECT, _SELECT_TYPED = 0x0E, 0x10, 0x11, 0x1C
+_MEMORY_GROW = 0x40
 _SATURATING_PREFIX, _VECTOR_PREFIX = 0xFC, 0xFD
 
 
@@ -57,7 +63,7 @@ _PLAIN = _immediates(
     ((_BLOCK, _LOOP, _IF, 0x0C, 0x0D, _CALL), 1, 0),
     (range(0x20, 0x25), 1, 0),  # local.* and global.*
     (range(0x28, 0x3F), 2, 0),  # loads and stores
-    ((0x3F, 0x40), 1, 0),  # memory.size, memory.grow
+    ((0x3F,), 1, 0),  # memory.size
     ((0x41, 0x42), 1, 0),
     ((0x43,), 0, 4),
     ((0x44,), 0, 8),
@@ -93,8 +99,21 @@ def check_structure(code: bytes) -> None:
             raise ContractLoadError(f"a contract may not have {_REFUSED_SECTIONS[section]}")
         if section not in _SECTIONS:
             raise ContractLoadError(f"unknown section {section}")
+        if section == _TABLE_SECTION:
+            _check_tables(body)
         if section == _CODE_SECTION:
             _check_code(body)
+
+
+def _check_tables(reader: _Reader) -> None:
+    count = reader.integer()
+    if count > 1:
+        raise ContractLoadError(f"{count} tables; a contract may have 1")
+    if count:
+        reader.skip(2)  # kind of element, and whether there is a maximum
+        elements = reader.integer()
+        if elements > MAX_TABLE_ELEMENTS:
+            raise ContractLoadError(f"a table of {elements} elements; a contract may have {MAX_TABLE_ELEMENTS}")
 
 
 def _check_code(reader: _Reader) -> None:
@@ -144,6 +163,10 @@ def _check_instructions(body: _Reader, index: int) -> set[int]:
 
 
 def _skip_immediates(body: _Reader, opcode: int, index: int) -> None:
+    if opcode == _MEMORY_GROW:
+        raise ContractLoadError(
+            f"function {index} has memory.grow, which may fail on one server only; declare the memory instead"
+        )
     table = {_SATURATING_PREFIX: _SATURATING, _VECTOR_PREFIX: _VECTOR}.get(opcode)
     name = f"{opcode:#04x}"
     if table is not None:

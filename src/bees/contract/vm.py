@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import wasmtime
 
-from bees.contract.description import RUNTIME, installed_runtime_version
+from bees.contract.description import PAGE_BYTES, RUNTIME, installed_runtime_version
 from bees.contract.probes import check_behaviour
 from bees.contract.runtime import Sandbox, compile_module, new_engine
 from bees.contract.structure import check_structure
@@ -79,6 +79,7 @@ class VirtualMachine:
 
         Raises:
             ContractLoadError: it is no contract, or breaks a limit.
+            VirtualMachineError: this machine cannot compile or run it, whatever it is.
         """
         key = digest("contract", code)
         module = self._compiled.get(key)
@@ -96,7 +97,7 @@ class VirtualMachine:
             raise ContractLoadError(f"{len(code)} bytes of code, the limit of the genesis is {limit}")
         check_structure(code)
         module = compile_module(self._engine, code)
-        _check_exports(module)
+        _check_exports(module, self.description)
         _check_instance(Sandbox(module, self._engine, self.description), self.description)
         return module
 
@@ -131,6 +132,7 @@ class Contract:
             ContractOutputError: what it returned are no such indices.
             ContractTrapError: it trapped.
             OutOfFuelError: it used up its fuel.
+            VirtualMachineError: this machine could not run it.
         """
         k = len(correct)
         if k == 0 or k != len(samples) or m < 1:
@@ -164,6 +166,7 @@ class Contract:
             ContractOutputError: it says that it has no result.
             ContractTrapError: it trapped.
             OutOfFuelError: it used up its fuel.
+            VirtualMachineError: this machine could not run it.
         """
         m, p = len(updates), len(w_prev)
         counts = _as_u32(samples, "samples")
@@ -199,7 +202,7 @@ def _compare_version(description: VirtualMachineDescription) -> str | None:
     return f"the genesis pins {RUNTIME} {description.runtime_version}, {installed} is installed"
 
 
-def _check_exports(module: wasmtime.Module) -> None:
+def _check_exports(module: wasmtime.Module, description: VirtualMachineDescription) -> None:
     exports = {export.name: export.type for export in module.exports}
     for name, parameters in (("abi_version", 0), ("select", 5), ("aggregate", 6)):
         if not _is_i32_function(exports.get(name), parameters):
@@ -216,6 +219,12 @@ def _check_exports(module: wasmtime.Module) -> None:
         raise ContractLoadError("must export memory")
     if memory.limits.max is not None:
         raise ContractLoadError("its memory has a maximum of its own; the limit is the genesis'")
+    # Found out from the declaration: a failure to instantiate is then this machine's, not the contract's.
+    needed = memory.limits.min * PAGE_BYTES
+    if needed > description.memory_limit_bytes:
+        raise ContractLoadError(
+            f"its memory starts with {needed} bytes, the limit of the genesis is {description.memory_limit_bytes}"
+        )
 
 
 def _is_i32_function(kind: object, parameters: int) -> bool:

@@ -19,13 +19,13 @@ failed verification or a run that could not end well.
     │   ├── ModelShapeError          arrays that do not fit the model description
     │   ├── MalformedError           bytes that do not decode
     │   └── NonCanonicalError        bytes that decode, but are another spelling of the same value
-    ├── ContractError                the contract or its virtual machine (exit 1)
+    ├── ContractError                the contract: every server finds the same (exit 1)
     │   ├── ContractLoadError        not a module, or one that breaks the ABI or its limits
     │   ├── ContractInputError       arrays that the ABI or the memory limit cannot hold
     │   ├── ContractTrapError        it trapped while running
     │   ├── OutOfFuelError           it used up its fuel
-    │   ├── ContractOutputError      it returned what the ABI forbids
-    │   └── VirtualMachineError      the runtime does not behave as the genesis pins it
+    │   └── ContractOutputError      it returned what the ABI forbids
+    ├── VirtualMachineError          this machine cannot judge: another runtime than pinned, or no memory (exit 1)
     ├── LedgerError                  the chain's rules (exit 1)
     │   ├── GenesisError             a genesis that no honest server can start from
     │   ├── TransactionError         a transaction that is refused; its subclasses say why
@@ -230,7 +230,7 @@ class NonCanonicalError(CodecError):
 
 @dataclass(eq=False)
 class ContractError(BeesError):
-    """The contract, or the virtual machine that runs it.
+    """What a contract is or does wrong: a fact that every server finds, on which a vote may rest.
 
     Attributes:
         problem: what went wrong.
@@ -269,8 +269,20 @@ class ContractOutputError(ContractError):
 
 
 @dataclass(eq=False)
-class VirtualMachineError(ContractError):
-    """The WebAssembly runtime does not behave as the genesis pins it."""
+class VirtualMachineError(BeesError):
+    """This machine cannot judge a contract: its runtime is not as the genesis pins it, or it has no memory left.
+
+    A fact about one machine, never about a block. Whoever meets it stops; it neither votes nor gives a verdict.
+
+    Attributes:
+        problem: what this machine lacks.
+    """
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return self.problem
 
 
 class LedgerError(BeesError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
-from bees.core.errors import BeesError, ChainFileError, CodecError, MissingBlobError
+from bees.core.errors import BeesError, ChainFileError, CodecError, MissingBlobError, VirtualMachineError
 from bees.core.fixed_point import bytes_to_words
 from bees.engines.blobs import ReadUpdates
 from bees.engines.chain_file import ChainReader
@@ -105,7 +105,11 @@ def verify_chain(
         expected_genesis: hash of the genesis that the chain must start from, or None to accept any.
 
     Returns:
-        The verdict; it never raises for what is in the file.
+        The verdict.
+
+    Raises:
+        VirtualMachineError: this machine cannot judge, for want of memory or of the runtime that the genesis pins.
+            It says nothing of the chain.
     """
     progress = _Progress()
     try:
@@ -113,6 +117,10 @@ def verify_chain(
             _check_chain(reader, machine or _shipped_machine, expected_genesis, progress)
             progress.at = None
             reader.check_integrity()
+    except VirtualMachineError:
+        raise
+    except MemoryError as error:
+        raise VirtualMachineError("this machine has no memory left to judge the chain with") from error
     except BeesError as error:
         return progress.verdict(str(error))
     return progress.verdict("")

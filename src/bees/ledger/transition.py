@@ -63,7 +63,8 @@ class ContractRunner(Protocol):
         """The result of the contract in force on the frozen ballot.
 
         Raises:
-            ContractError: it has no result.
+            ContractError: it has no result, at any server.
+            VirtualMachineError: this machine cannot tell; it stops, and says nothing of the ballot.
             MissingBlobError: an update that it must read is not at hand.
         """
         ...

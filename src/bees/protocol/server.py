@@ -64,6 +64,7 @@ def publish(signer: Signer, server: int, state: State, runner: ContractRunner) -
     Raises:
         DoubleSignError: it has published otherwise in this round.
         MissingBlobError: an update that the contract must read is not at hand.
+        VirtualMachineError: this machine cannot run the contract; silence would hide that.
     """
     if state.main_node != server or not state.servers[server].is_active:
         return None
