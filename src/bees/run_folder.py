@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 import numpy as np
-from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]  # untyped PathLike
+from safetensors.numpy import save
 
 from bees.core.errors import BeesError, OutputError, RunFolderError
 from bees.results import RoundRow
@@ -35,6 +35,7 @@ STATUS = "status.json"
 SUMMARY = "summary.json"
 ENVIRONMENT = "environment.json"
 DEVICES = "devices.npz"
+MODEL = "global.safetensors"
 BROKEN_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding a broken JSON file may raise."""
 _LIBRARIES = ("jax", "jaxlib", "numpy", "wasmtime", "msgspec", "blake3", "pynacl")
@@ -92,7 +93,7 @@ class RunFolder:
         """Write the final model, the per-UE arrays and the summary."""
         try:
             np.savez_compressed(self.path / DEVICES, allow_pickle=False, **result.devices.as_arrays())
-            save_file(result.arrays(), self.path / "global.safetensors")
+            (self.path / MODEL).write_bytes(save(result.arrays()))
         except OSError as error:
             raise _cannot_write(self.path, error) from error
         write_json(self.path, SUMMARY, summarise(result))
@@ -145,14 +146,18 @@ def new_file(path: Path) -> Generator[BinaryIO]:
         OutputError: it exists, or cannot be written.
     """
     try:
-        with path.open("xb") as file:
-            yield file
+        file = path.open("xb")
     except FileExistsError:
         raise OutputError(str(path), "exists already; choose another name, or remove it") from None
     except OSError as error:
         raise _cannot_write(path, error) from error
-    except BaseException:
+    try:
+        with file:
+            yield file
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from error
         raise
 
 

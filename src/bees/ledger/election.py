@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def rank_servers(
     genesis: Genesis, round_: int, accounts: Sequence[ServerAccount], eligible: Sequence[EligibleUpdate]
 ) -> tuple[int, ...]:
-    """Active servers from the most to the least important; ties are broken by a hash that nobody chooses.
+    """Active servers from the most to the least important; ties are broken by a hash of round and key.
 
     Args:
         genesis: who is registered, and the reading of PoL.
