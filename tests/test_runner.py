@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bees
+from bees import runner
 from bees.core.errors import DatasetError, NoDeviceLeftError, OutputError, ScenarioError
 from bees.engines.audit import verify_chain
 from bees.run_folder import read_json, read_rounds, read_scenario
@@ -120,6 +121,39 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path, change: str):
     with pytest.raises((DatasetError, ScenarioError)):
         run_into_folder(scenario, tmp_path / "run", command="bees run tiny")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [MemoryError("too much"), ZeroDivisionError("a policy's own"), SystemExit(3)])
+def test_whatever_ends_a_run_is_told(tmp_path: Path, error: BaseException):
+    def fail(row: RoundRow) -> None:
+        if row.block == 2:
+            raise error
+
+    with pytest.raises(type(error)):
+        into(tmp_path / "run", on_round=fail)
+    assert read_json(tmp_path / "run", "status.json") == {
+        "status": "failed",
+        "blocks_done": 2,
+        "blocks": 3,
+        "error": type(error).__name__,
+        "message": str(error),
+    }
+    assert verify_chain(tmp_path / "run" / "chain.db").valid
+
+
+def test_the_status_tells_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner, "STATUS_INTERVAL_S", 0.0)
+    seen: list[dict[str, Any]] = []
+    into(tmp_path / "run", on_round=lambda _row: seen.append(read_json(tmp_path / "run", "status.json")))
+    assert seen == [{"status": "running", "blocks_done": done, "blocks": 3} for done in (1, 2, 3)]
+
+
+def test_the_status_is_not_written_more_than_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner, "monotonic", lambda: 7.0)
+    seen: list[int] = []
+    into(tmp_path / "run", on_round=lambda _row: seen.append(read_json(tmp_path / "run", "status.json")["blocks_done"]))
+    assert seen == [0, 0, 0]
+    assert read_json(tmp_path / "run", "status.json")["blocks_done"] == 3
 
 
 def test_a_folder_that_exists_is_not_touched(whole: tuple[Path, RunResult]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from bees.core.fixed_point import dequantise
 from bees.core.stopwatch import Stopwatch
 from bees.experiment import Own, lay_groundwork, open_experiment, prepare
 from bees.results import DeviceTrace, RunResult
-from bees.run_folder import RunFolder
+from bees.run_folder import STATUS, RunFolder, write_json
 from bees.simulation import simulate
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from bees.simulation import Round
 
     OnRound = Callable[[RoundRow], object]
+
+STATUS_INTERVAL_S = 1.0
+"""How old ``status.json`` may grow while rounds go on."""
 
 
 def run(
@@ -101,6 +105,7 @@ def run_into_folder(
     """
     groundwork = lay_groundwork(scenario)
     folder = RunFolder(path, scenario, command, resumes=resumes)
+    progress = _Progress(folder, scenario.blocks)
     watch = Stopwatch()
     rounds: list[Round] = []
     try:
@@ -110,17 +115,44 @@ def run_into_folder(
             for one in simulate(experiment):
                 rounds.append(one)
                 folder.add_round(one.row)
+                progress.tell(len(rounds))
                 if on_round is not None:
                     on_round(one.row)
         result = _result(experiment, rounds, watch)
         folder.finish(result)
-    except BeesError as error:
-        folder.set_status("failed", error, blocks_done=len(rounds), blocks=scenario.blocks)
-        raise
     except KeyboardInterrupt:
-        folder.set_status("interrupted", blocks_done=len(rounds), blocks=scenario.blocks)
+        progress.note("interrupted")
+        raise
+    except BaseException as error:
+        progress.note_failure(error)
         raise
     return result
+
+
+class _Progress:
+    """Keeps ``blocks_done`` of ``status.json`` up to date, at most about once a second: writing costs time."""
+
+    def __init__(self, folder: RunFolder, blocks: int) -> None:
+        self._folder, self._blocks = folder, blocks
+        self._done, self._told_at = 0, monotonic()
+
+    def tell(self, done: int) -> None:
+        self._done = done
+        if monotonic() - self._told_at >= STATUS_INTERVAL_S:
+            self.note("running")
+            self._told_at = monotonic()
+
+    def note(self, status: str, error: BeesError | None = None) -> None:
+        self._folder.set_status(status, error, blocks_done=self._done, blocks=self._blocks)
+
+    def note_failure(self, error: BaseException) -> None:
+        if isinstance(error, BeesError):
+            self.note("failed", error)
+            return
+        # Whatever else ends a run, such as a policy of the user's own that raises, must not leave it "running".
+        facts = {"blocks_done": self._done, "blocks": self._blocks}
+        named = {"error": type(error).__name__, "message": str(error)}
+        write_json(self._folder.path, STATUS, {"status": "failed", **facts, **named})
 
 
 def _result(experiment: Experiment, rounds: list[Round], watch: Stopwatch) -> RunResult:
