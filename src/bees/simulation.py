@@ -95,11 +95,12 @@ def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: 
     """COLLECT: each device checks w_g(t-1) and commits to its update; when the phase is over, bytes are revealed.
 
     A device that offloads delegates first; its server signs the update when the chain holds the delegation. The
-    devices hold the same w_g(t-1), so one check of its hash stands for all.
+    devices hold the same w_g(t-1) and its proof, so one check of them stands for all.
     """
     chain = experiment.chain
     open_round = OpenRound.of(chain.state)
-    check_global_model(open_round, w_g)
+    with experiment.timer("verify"):
+        check_global_model(chain.state.genesis, open_round, w_g, chain.model_proof(), chain.verify)
     if chain.state.phase is Phase.COLLECT:
         missing = [device for device in w_l if device not in chain.state.updates]
         offloading = [device for device in missing if physics.decision[device]]

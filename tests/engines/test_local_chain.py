@@ -11,6 +11,7 @@ from bees.core.stopwatch import Stopwatch
 from bees.engines.audit import iter_chain, verify_chain
 from bees.engines.local_chain import LocalChain
 from bees.ledger.commitments import hash_model
+from bees.ledger.proofs import check_model_proof
 from bees.ledger.refusals import DuplicateError, WrongPhaseError
 from bees.ledger.state import Phase
 from bees.ledger.transactions import Publish, Signed, sign
@@ -54,6 +55,39 @@ def test_the_global_model_is_always_the_one_that_the_state_names(world: World) -
             assert chain.state.round == round_ + 1
             assert hash_model(words_to_bytes(chain.global_model)) == chain.state.model
         assert chain.state.height == 9
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_proof_is_always_of_the_global_model(world: World, share: bool) -> None:
+    with start(world, share_checks=share) as chain:
+        assert chain.model_proof() is None
+        expected = (0, b"")
+        for round_ in (1, 2):
+            play_round(world, chain)
+            expected = (round_, hash_model(words_to_bytes(chain.global_model)))
+            assert proved(world, chain) == expected
+        chain.next_block()  # of the round after, in another state
+        assert proved(world, chain) == expected
+
+
+def proved(world: World, chain: LocalChain) -> tuple[int, bytes]:
+    proof = chain.model_proof()
+    assert proof is not None
+    outcome = check_model_proof(world.genesis, proof, chain.verify)
+    return outcome.round, outcome.model
+
+
+def test_the_proof_after_catching_up_is_the_same(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "chain.db"
+    with start(world, path=path) as chain:
+        play_round(world, chain)
+        chain.next_block()
+        expected = chain.model_proof()
+    with start(world, path=path, resumes=True) as again:
+        again.catch_up(2)
+        assert again.state.height == 4
+        assert expected is not None
+        assert again.model_proof() == expected
 
 
 def test_without_a_path_nothing_is_written(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from records import all_records, values_of
 from world import World, commit_of
 
-import bees.ledger.replay  # its imports define all records
+import bees.ledger.proofs
+import bees.ledger.replay  # the imports of both define all records
 from bees.core.canonical import Record, decode, encode
 from bees.core.errors import BeesError, CodecError
 from bees.ledger.block import Block, Commit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import random
 
 assert bees.ledger.replay
+assert bees.ledger.proofs
 RECORDS = all_records(Record)
 
 
@@ -45,7 +47,17 @@ def other_spellings(data: bytes) -> list[bytes]:
 def test_all_records_of_the_ledger_are_here():
     names = {kind.__name__ for kind in RECORDS}
     assert {"Genesis", "SignedGenesis", "Delegate", "Update", "Attest", "Publish", "Deploy", "Approval"} < names
-    assert {"Signed", "Header", "Batch", "Block", "Commit", "CommitSignature", "MerklePath", "Ballot"} < names
+    assert {
+        "Signed",
+        "Header",
+        "Batch",
+        "Block",
+        "Commit",
+        "CommitSignature",
+        "MerklePath",
+        "Ballot",
+        "ModelProof",
+    } < names
 
 
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)

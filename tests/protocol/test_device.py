@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 
 from bees.core.errors import DoubleSignError, ProofError
-from bees.core.fixed_point import bytes_to_words
-from bees.ledger.commitments import commit_to_update
+from bees.core.fixed_point import bytes_to_words, words_to_bytes
+from bees.core.keys import is_signed_by
+from bees.ledger.commitments import commit_to_update, hash_model
+from bees.ledger.proofs import prove_model
 from bees.ledger.refusals import InvalidTransactionError
 from bees.ledger.transactions import Signed, Update
 from bees.protocol.device import OpenRound, check_global_model, commit_update, delegate_round
 from bees.protocol.signer import MemoryJournal, Signer
-from ledger.world import DEVICE_KEYS, SERVER_KEYS, W0, World, weights
+from ledger.world import DEVICE_KEYS, SERVER_KEYS, W0, World, commit_of, weights
+
+if TYPE_CHECKING:
+    from bees.core.fixed_point import Words
+    from bees.ledger.proofs import ModelProof
 
 
 def device_signer(device: int) -> Signer:
@@ -35,11 +44,36 @@ def test_the_open_round_is_what_the_chain_says():
     assert after.previous_model == world.state.model != world.genesis.initial_model
 
 
+def proof_of(world: World) -> ModelProof:
+    """The proof that the last block gives."""
+    block = world.blocks[-1]
+    return prove_model(world.state, block.header, commit_of(block))
+
+
+def check(world: World, words: Words, proof: ModelProof | None, **changes: Any) -> None:
+    open_round = dataclasses.replace(OpenRound.of(world.state), **changes)
+    check_global_model(world.genesis, open_round, words, proof, is_signed_by)
+
+
+def model_of(world: World) -> Words:
+    return bytes_to_words(world.runner.blobs[world.state.model])
+
+
 def test_the_global_model_on_the_chain_is_taken():
     world = World()
-    check_global_model(OpenRound.of(world.state), W0)
-    world.whole_round()
-    check_global_model(OpenRound.of(world.state), bytes_to_words(world.runner.blobs[world.state.model]))
+    check(world, W0, None)
+    for _ in range(2):
+        world.whole_round()
+        check(world, model_of(world), proof_of(world))
+
+
+def test_a_round_that_was_skipped_leaves_the_model_before():
+    world = World()
+    while world.state.round == 1:
+        world.block()
+    assert world.state.outcome is not None
+    assert world.state.outcome.is_skipped
+    check(world, W0, proof_of(world))
 
 
 @pytest.mark.parametrize("parameter", range(len(W0)))
@@ -47,19 +81,60 @@ def test_a_model_that_differs_in_one_step_of_one_parameter_is_refused(parameter:
     words = W0.copy()
     words[parameter] += 1
     with pytest.raises(ProofError, match=r"not w_g\(0\)"):
-        check_global_model(OpenRound.of(World().state), words)
+        check(World(), words, None)
 
 
 def test_the_model_of_the_round_before_is_refused_and_the_round_named():
     world = World()
     world.whole_round()
     with pytest.raises(ProofError, match=r"not w_g\(1\)"):
-        check_global_model(OpenRound.of(world.state), W0)
+        check(world, W0, proof_of(world))
 
 
 def test_a_longer_model_is_refused():
     with pytest.raises(ProofError):
-        check_global_model(OpenRound.of(World().state), np.append(W0, np.int32(0)))
+        check(World(), np.append(W0, np.int32(0)), None)
+
+
+def test_after_round_1_a_model_without_proof_is_refused():
+    world = World()
+    world.whole_round()
+    with pytest.raises(ProofError, match=r"w_g\(1\) came without proof"):
+        check(world, model_of(world), None)
+
+
+def test_a_server_cannot_pass_off_an_old_model_with_its_true_proof():
+    world = World()
+    world.whole_round()
+    old, old_proof = model_of(world), proof_of(world)
+    world.whole_round()
+    with pytest.raises(ProofError, match="of round 1, not of round 2"):
+        check(world, old, old_proof, previous_model=old_proof.outcome.model)
+
+
+def test_a_server_cannot_pass_off_its_own_model_and_claim_that_the_round_starts_from_it():
+    world = World()
+    own = hash_model(words_to_bytes(W0 + 1))
+    with pytest.raises(ProofError, match=r"another model than w_g\(0\)"):
+        check(world, W0 + 1, None, previous_model=own)
+    world.whole_round()
+    with pytest.raises(ProofError, match=r"another model than w_g\(1\)"):
+        check(world, W0 + 1, proof_of(world), previous_model=own)
+
+
+def test_an_open_round_of_another_chain_is_refused():
+    world = World()
+    with pytest.raises(ProofError, match="another chain"):
+        check(world, W0, None, chain_id=bytes(32))
+
+
+def test_a_proof_without_quorum_is_refused():
+    world = World()
+    world.whole_round()
+    block = world.blocks[-1]
+    too_few = prove_model(world.state, block.header, commit_of(block, (0, 1)))
+    with pytest.raises(ProofError, match="2 signatures, 3 are needed"):
+        check(world, model_of(world), too_few)
 
 
 def test_the_chain_takes_a_devices_update_and_keeps_its_commitment():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bees.core.canonical import decode, encode
 from bees.core.errors import EngineError, MissingBlobError, TransactionError
+from bees.core.keys import is_signed_by
 from bees.core.stopwatch import untimed
 from bees.engines.blobs import ReadUpdates
 from bees.engines.checks import Checks, signature_checks
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from bees.core.keys import SigningKey
     from bees.core.stopwatch import PhaseTimer
     from bees.engines.network import Link
-    from bees.ledger.block import Block, Commit
+    from bees.ledger.block import Block, Commit, Verifier
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.state import State
     from bees.ledger.transition import ContractRunner
@@ -108,6 +109,11 @@ class EmbeddedEngine:
     def state(self) -> State:
         """After the last block that all replicas have committed."""
         return self.replicas[0].application.state
+
+    @property
+    def verify(self) -> Verifier:
+        """How others of this process check signatures: with what the replicas share, or all by themselves."""
+        return self._checks[0].memo.verify if self._share_checks else is_signed_by
 
     def submit(self, signed: Signed) -> None:
         """Hand a transaction to every replica's mempool.

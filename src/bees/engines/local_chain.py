@@ -12,6 +12,7 @@ from bees.engines.chain_file import ChainWriter
 from bees.engines.embedded import EmbeddedEngine
 from bees.engines.restore import restore
 from bees.ledger.aggregation import ContractExecutor
+from bees.ledger.proofs import prove_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from bees.core.keys import SigningKey
     from bees.core.stopwatch import PhaseTimer
     from bees.engines.embedded import CommittedBlock
+    from bees.ledger.block import Commit, Header, Verifier
     from bees.ledger.genesis import SignedGenesis
+    from bees.ledger.proofs import ModelProof
     from bees.ledger.state import Ballot, State
     from bees.ledger.transactions import Signed
 
@@ -70,6 +73,7 @@ class LocalChain:
         self._engine = EmbeddedEngine(signed, server_keys, self._make_executor, share_checks=share_checks, timer=timer)
         self.executor = self._executors[0]
         self.ballot: tuple[int, Ballot] | None = None
+        self._closing: tuple[State, Header, Commit] | None = None
         self._path = path
         self._stored: Iterator[CommittedBlock] | None = None
         self._writer: ChainWriter | None = None
@@ -88,6 +92,15 @@ class LocalChain:
         """Words of the last w_g, shape (P,)."""
         return self.executor.models[self.state.model]
 
+    @property
+    def verify(self) -> Verifier:
+        """How devices check signatures: with what the replicas share, or all by themselves."""
+        return self._engine.verify
+
+    def model_proof(self) -> ModelProof | None:
+        """The proof of ``global_model`` for devices; None in round 1, where the genesis names w_g(0)."""
+        return None if self._closing is None else prove_model(*self._closing)
+
     def catch_up(self, round_: int) -> None:
         """Take in stored blocks until ``round_`` is closed, or there are no more; then go on writing.
 
@@ -98,7 +111,7 @@ class LocalChain:
         while self._stored is not None and self.state.round <= round_:
             committed = next(self._stored, None)
             if committed is not None:
-                self._note(committed.state)
+                self._note(committed)
             elif self._path is not None:
                 self._stored, self._writer = None, ChainWriter.resume(self._path)
 
@@ -127,7 +140,7 @@ class LocalChain:
                 self._writer.append(committed.block, committed.commit, read)
         if committed.state.round > closing:
             self.blobs.prune(closing)
-        self._note(committed.state)
+        self._note(committed)
         return committed.state
 
     def close(self) -> None:
@@ -144,9 +157,12 @@ class LocalChain:
     ) -> None:
         self.close()
 
-    def _note(self, state: State) -> None:
+    def _note(self, committed: CommittedBlock) -> None:
+        state = committed.state
         if state.ballot is not None:
             self.ballot = state.round, state.ballot
+        if state.outcome is not None and (self._closing is None or self._closing[0].outcome != state.outcome):
+            self._closing = state, committed.block.header, committed.commit
 
     def _make_executor(self) -> ContractExecutor:
         self._executors.append(ContractExecutor(self._machine, self.blobs.get, self._initial_model))
