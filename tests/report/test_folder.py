@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bees
-from bees.core.errors import RunFolderError, ScenarioError
+from bees.core.errors import NoDeviceLeftError, RunFolderError, ScenarioError
 from bees.report.folder import read_reproduction, read_run, write_report
 from bees.run_folder import RunFolder, environment, write_json
 from bees.runner import run_into_folder
@@ -121,14 +121,15 @@ def test_an_interrupted_run_is_reported_up_to_where_it_came(interrupted: Path):
 
 
 def test_a_run_that_failed_before_its_first_block_is_reported_with_the_reason(tmp_path: Path):
-    scenario = bees.load_scenario("quick", ["learning.dataset=nowhere.npz"])
-    with pytest.raises(bees.BeesError):
+    scenario = bees.load_scenario("quick", ["battery.device_capacity_j=0.5"])
+    with pytest.raises(NoDeviceLeftError) as caught:
         run_into_folder(scenario, tmp_path / "run", command=COMMAND)
     record = read_run(tmp_path / "run")
     assert record.rounds == ()
-    assert record.ledger is None
+    assert record.ledger is not None
+    assert (record.ledger.height, record.ledger.app_hash) == (0, None)
     text = write_report(tmp_path / "run").read_text(encoding="utf-8")
-    assert "nowhere.npz" in text
+    assert str(caught.value) in text
     assert "ended before its first block" in text
 
 
