@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,8 @@ from bees.core.hashes import digest
 from bees.core.keys import SigningKey, is_signed_by
 from bees.engines.messages import Proposal, Vote, sign_proposal
 from bees.engines.network import Network, Unreliable, instantaneous, silence
-from bees.engines.tendermint import Actions, Consensus, Height, Step, Timeout, TimeoutLengths
-from bees.ledger.block import vote_bytes
+from bees.engines.tendermint import NO_ACTIONS, Actions, Consensus, Decided, Height, Step, Timeout, TimeoutLengths
+from bees.ledger.block import Commit, vote_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ def votes(actions: Actions):
 
 
 def feed(consensus: Consensus, *messages: Proposal | Vote) -> Actions:
-    actions = Actions()
+    actions = NO_ACTIONS
     for message in messages:
         actions = consensus.receive(message)
     return actions
@@ -114,8 +115,8 @@ def test_the_proposer_of_the_round_proposes_and_prevotes() -> None:
 
 def test_the_others_wait_for_the_proposal() -> None:
     actions = machine(me=1).start()
-    assert actions.broadcast == []
-    assert actions.timeouts == [timeout(Step.PROPOSE)]
+    assert actions.broadcast == ()
+    assert actions.timeouts == (timeout(Step.PROPOSE),)
 
 
 # Lines 22 to 27
@@ -215,8 +216,8 @@ def test_mixed_prevotes_set_a_timeout_once_and_its_end_precommits_nil() -> None:
     consensus = machine(me=3)
     consensus.start()
     feed(consensus, proposal(A), vote(0, "prevote", A))
-    assert consensus.receive(vote(1, "prevote", None)).timeouts == [timeout(Step.PREVOTE)]
-    assert consensus.receive(vote(2, "prevote", B)).timeouts == []
+    assert consensus.receive(vote(1, "prevote", None)).timeouts == (timeout(Step.PREVOTE),)
+    assert consensus.receive(vote(2, "prevote", B)).timeouts == ()
     assert votes(consensus.expire(timeout(Step.PREVOTE))) == [("precommit", 0, None)]
 
 
@@ -270,10 +271,10 @@ def test_any_quorum_of_precommits_sets_a_timeout_and_its_end_starts_the_next_rou
     consensus = machine(me=3)
     consensus.start()
     feed(consensus, vote(0, "precommit", None), vote(1, "precommit", A))
-    assert consensus.receive(vote(2, "precommit", None)).timeouts == [timeout(Step.PRECOMMIT)]
+    assert consensus.receive(vote(2, "precommit", None)).timeouts == (timeout(Step.PRECOMMIT),)
     actions = consensus.expire(timeout(Step.PRECOMMIT))
     assert consensus.round == 1
-    assert actions.timeouts == [timeout(Step.PROPOSE, 1)]
+    assert actions.timeouts == (timeout(Step.PROPOSE, 1),)
 
 
 # Lines 49 to 54
@@ -315,9 +316,9 @@ def test_what_is_not_valid_is_not_decided_until_it_is_found_valid() -> None:
 def test_f_plus_1_messages_of_a_later_round_pull_a_replica_forward() -> None:
     consensus = machine(me=3)
     consensus.start()
-    assert consensus.receive(vote(0, "prevote", None, 5)).timeouts == []
-    assert consensus.receive(vote(0, "precommit", None, 5)).timeouts == []
-    assert consensus.receive(vote(1, "precommit", None, 5)).timeouts == [timeout(Step.PROPOSE, 5)]
+    assert consensus.receive(vote(0, "prevote", None, 5)).timeouts == ()
+    assert consensus.receive(vote(0, "precommit", None, 5)).timeouts == ()
+    assert consensus.receive(vote(1, "precommit", None, 5)).timeouts == (timeout(Step.PROPOSE, 5),)
     assert consensus.round == 5
 
 
@@ -335,7 +336,7 @@ def test_timeouts_of_another_height_round_or_step_do_nothing(late: Timeout) -> N
     consensus = machine(me=3)
     consensus.start()
     actions = consensus.expire(late)
-    assert (actions.broadcast, actions.timeouts, actions.decided) == ([], [], None)
+    assert (actions.broadcast, actions.timeouts, actions.decided) == ((), (), None)
 
 
 # Signatures
@@ -469,3 +470,27 @@ def test_a_minority_partition_decides_nothing_until_it_heals(seed: int) -> None:
     assert not any(m.decided for m in cluster.machines)
     assert cluster.network.run(cluster.deliver, lambda: all(m.decided for m in cluster.machines), 10**7)
     assert cluster.agree()
+
+
+def test_what_most_messages_lead_to_is_shared_and_cannot_be_changed() -> None:
+    nothing = machine(me=1).expire(timeout(Step.PREVOTE))
+    assert nothing is NO_ACTIONS
+    assert (nothing.broadcast, nothing.timeouts, nothing.decided) == ((), (), None)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        nothing.decided = Decided(A, Commit(1, 0, name_of(A), ()))  # pyright: ignore[reportAttributeAccessIssue]  # that is the test
+
+
+def test_a_decision_is_told_once() -> None:
+    consensus = machine(me=1)
+    told = [
+        consensus.receive(message).decided
+        for message in (
+            proposal(A),
+            *(vote(k, "prevote", A) for k in (0, 2)),
+            *(vote(k, "precommit", A) for k in (0, 2)),
+        )
+    ]
+    assert [decided is not None for decided in told] == [False, False, False, False, True]
+    assert consensus.decided is told[-1]
+    assert consensus.reconsider() is NO_ACTIONS
+    assert consensus.receive(vote(3, "precommit", A)) is NO_ACTIONS

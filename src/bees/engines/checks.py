@@ -7,6 +7,7 @@ Every entry is the result of a pure function of bytes. So honest replicas in one
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
 from bees.core.canonical import decode
@@ -133,7 +134,8 @@ class Checks:
             _remember(self._admissions, question, _verdict(check))
         refusal = self._admissions[question]
         if refusal is not None:
-            raise refusal
+            # One instance, raised at every replica, would collect the tracebacks of all, and keep their frames alive.
+            raise copy(refusal)
 
 
 def signature_checks(genesis: Genesis, transactions: Iterable[Signed]) -> list[SignatureCheck]:
@@ -160,7 +162,7 @@ def _verdict(check: Callable[[], None]) -> TransactionError | None:
     try:
         check()
     except TransactionError as refusal:
-        return refusal
+        return copy(refusal)
     return None
 
 

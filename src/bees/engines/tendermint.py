@@ -10,7 +10,7 @@ caller builds from ``log``: whoever is behind is sent all that others hold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -77,9 +77,9 @@ class Decided:
     commit: Commit
 
 
-@dataclass
+@dataclass(frozen=True)
 class Actions:
-    """What the caller must do now.
+    """What the caller must do now. Immutable, so that all may share the one that is empty.
 
     Attributes:
         broadcast: messages to every other replica, in order.
@@ -87,8 +87,8 @@ class Actions:
         decided: the decision, once.
     """
 
-    broadcast: list[Proposal | Vote] = field(default_factory=list[Proposal | Vote])
-    timeouts: list[Timeout] = field(default_factory=list[Timeout])
+    broadcast: tuple[Proposal | Vote, ...] = ()
+    timeouts: tuple[Timeout, ...] = ()
     decided: Decided | None = None
 
 
@@ -167,7 +167,9 @@ class Consensus:
         self._tallies: dict[tuple[int, VoteKind], Tally] = {}
         self._found_valid: set[bytes] = set()
         self._once: set[tuple[str, int]] = set()
-        self._actions = Actions()
+        self._broadcast: list[Proposal | Vote] = []
+        self._timeouts: list[Timeout] = []
+        self._was_told = False
 
     def start(self) -> Actions:
         """Line 10: upon start."""
@@ -182,7 +184,7 @@ class Consensus:
     def expire(self, timeout: Timeout) -> Actions:
         """Lines 57 to 67: OnTimeoutPropose, OnTimeoutPrevote, OnTimeoutPrecommit."""
         if self.decided or (timeout.height, timeout.consensus_round) != (self._at.height, self.round):
-            return Actions()
+            return NO_ACTIONS
         if timeout.step is Step.PROPOSE and self.step is Step.PROPOSE:
             self._vote("prevote", None)
         elif timeout.step is Step.PREVOTE and self.step is Step.PREVOTE:
@@ -298,7 +300,6 @@ class Consensus:
         for proposal in self._proposals.get(consensus_round, ()):
             if self._has_quorum(consensus_round, "precommit", proposal.block) and self._is_valid(proposal.block):
                 self.decided = Decided(proposal.block, self._commit_of(proposal))
-                self._actions.decided = self.decided
                 return True
         return False
 
@@ -323,7 +324,7 @@ class Consensus:
         message = vote_bytes(self._at.chain_id, self._at.height, self.round, kind, block)
         vote = Vote(self._at.height, self.round, kind, block, self._at.me, self._host.sign(message))
         self._tally(self.round, kind).add_own(vote)
-        self._actions.broadcast.append(vote)
+        self._broadcast.append(vote)
         self.step = Step.PREVOTE if kind == "prevote" else Step.PRECOMMIT
 
     def _propose(self, block: bytes) -> None:
@@ -331,7 +332,7 @@ class Consensus:
         signature = self._host.sign(message)
         proposal = Proposal(self._at.height, self.round, self.valid_round, block, self._at.me, signature)
         self._proposals.setdefault(self.round, []).append(proposal)
-        self._actions.broadcast.append(proposal)
+        self._broadcast.append(proposal)
 
     def _add_proposal(self, proposal: Proposal) -> bool:
         if self.decided or proposal.height != self._at.height:
@@ -389,8 +390,15 @@ class Consensus:
         return Commit(self._at.height, proposal.consensus_round, identity, signatures)
 
     def _set_timeout(self, step: Step) -> None:
-        self._actions.timeouts.append(Timeout(self._at.height, self.round, step))
+        self._timeouts.append(Timeout(self._at.height, self.round, step))
 
     def _take_actions(self) -> Actions:
-        actions, self._actions = self._actions, Actions()
+        """What the rules have led to since it was last asked; the decision is among them once."""
+        decided = None if self._was_told else self.decided
+        if not (self._broadcast or self._timeouts or decided):
+            return NO_ACTIONS
+        actions = Actions(tuple(self._broadcast), tuple(self._timeouts), decided)
+        self._broadcast.clear()
+        self._timeouts.clear()
+        self._was_told = self.decided is not None
         return actions
