@@ -91,6 +91,8 @@ def default_grid() -> tuple[Setting, ...]:
         # Where the first ones came nearest: stronger skew, and more epochs to make up for it.
         Setting(dirichlet_alpha=0.05),
         Setting(dirichlet_alpha=0.1, epochs=3),
+        Setting(dirichlet_alpha=0.1, epochs=5),
+        Setting(dirichlet_alpha=0.1, learning_rate=0.03),
         Setting(dirichlet_alpha=0.05, epochs=3),
     )
 
