@@ -1,26 +1,29 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from bees.core.errors import ChainFileError, DatasetError, ScenarioError
+from bees.core.errors import ChainFileError, DatasetError, InputError, ModelShapeError, ScenarioError
 from bees.core.fixed_point import dequantise, words_to_bytes
+from bees.core.model import describe
 from bees.core.stopwatch import Stopwatch
 from bees.engines.audit import verify_chain
-from bees.experiment import Own, prepare, prepare_learning
+from bees.experiment import Own, lay_groundwork, prepare, prepare_learning, split_data
 from bees.founding import Members, Task, found
 from bees.learning.datasets import make_dataset
 from bees.learning.models import MLP, initial_weights
 from bees.ledger.commitments import hash_model
+from bees.scenario import Learning, Ledger, Scenario, Topology
+from bees.scenario_checks import check_any
 from bees.scenario_file import load_scenario
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bees.experiment import LearningWorld
-    from bees.scenario import Scenario
 
 SMALL = ["learning.hidden=4", "blocks=1"]
 
@@ -102,6 +105,136 @@ def test_more_devices_than_samples_are_refused_by_key():
 def test_unknown_data_is_refused_by_name():
     with pytest.raises(DatasetError, match=r"nowhere\.npz"):
         prepare_learning(scenario("learning.dataset=nowhere.npz"))
+
+
+@pytest.mark.parametrize("source", ["mine.toml", "scenario"])
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("topology.devices=6001", "topology.devices"),
+        ("learning.selection_set=validation", "learning.validation_samples"),
+        ("learning.dataset=nowhere.npz", "learning.dataset"),
+        ("learning.dataset=minst", "learning.dataset"),
+    ],
+)
+def test_a_conflict_with_the_data_names_file_and_key(source: str, change: str, key: str):
+    with pytest.raises(InputError) as caught:
+        prepare_learning(scenario("topology.servers=300", change), source=source)
+    assert caught.value.source == source
+    assert str(caught.value).startswith(f"{source}: {key} = ")
+
+
+def test_data_that_a_path_names_is_the_data_itself(tmp_path: Path):
+    data = own_data()
+    arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "own.npz", **arrays)
+    one = scenario("topology.devices=4")
+    worlds = [prepare_learning(one, Own(dataset=of)) for of in (data, tmp_path / "own.npz", str(tmp_path / "own.npz"))]
+    assert len({world.test.evaluation_set.hash for world in worlds}) == 1
+    with pytest.raises(DatasetError, match=r"^nowhere\.npz: no such file"):
+        prepare_learning(one, Own(dataset="nowhere.npz"))
+
+
+# What is made in Python instead of read from a file
+
+
+@pytest.mark.parametrize(
+    ("made", "key"),
+    [
+        (Scenario(blocks=0), "blocks"),
+        (Scenario(seed=-1), "seed"),
+        (Scenario(blocks="3"), "blocks"),  # pyright: ignore[reportArgumentType]  # what it is about
+        (Scenario(topology=None), "topology"),  # pyright: ignore[reportArgumentType]  # likewise
+        (Scenario(topology=Topology(devices=12), ledger=Ledger(top_m=99)), "ledger.top_m"),
+        (Scenario(learning=Learning(learning_rate=float("nan"))), "learning.learning_rate"),
+        (Scenario(learning=Learning(model="mpl")), "learning.model"),  # pyright: ignore[reportArgumentType]
+    ],
+)
+@pytest.mark.parametrize("entrance", [split_data, prepare_learning, lay_groundwork])
+def test_a_scenario_made_in_python_is_checked_like_a_file(entrance: Any, made: Scenario, key: str):
+    with pytest.raises(ScenarioError) as caught:
+        entrance(made)
+    assert (caught.value.source, caught.value.key) == ("scenario", key)
+
+
+@pytest.mark.parametrize("wrong", [None, {"blocks": 3}, 7, Learning(), Scenario(blocks=object())])  # pyright: ignore[reportArgumentType]
+def test_what_is_no_scenario_is_refused(wrong: Any):
+    with pytest.raises(InputError, match=r"^scenario: "):
+        prepare_learning(wrong)
+
+
+def test_numbers_of_numpy_are_numbers():
+    made = Scenario(blocks=np.int64(3), learning=Learning(learning_rate=np.float32(0.5)))  # pyright: ignore[reportArgumentType]
+    checked = check_any(made)
+    assert checked == Scenario(blocks=3, learning=Learning(learning_rate=0.5))
+    assert (type(checked.blocks), type(checked.learning.learning_rate)) == (int, float)
+
+
+class Linear:
+    """A model of the user's own, for samples of ``inputs`` numbers."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        shapes = [("weight", (classes, inputs)), ("bias", (classes,))]
+        self.description = describe("linear", shapes, exponent=20)
+
+    def init(self, draw: np.random.Generator) -> Any:
+        return draw.normal(size=self.description.parameters).astype(np.float32)
+
+    def logits(self, arrays: Any, x: Any) -> Any:
+        weight, bias = arrays
+        return x @ weight.T + bias
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_model_of_the_users_own_may_have_more_logits_than_classes(classes: int):
+    mine = prepare_learning(scenario("topology.devices=4"), Own(model=Linear(3, classes), dataset=own_data()))
+    assert 0 <= mine.test_accuracy(mine.initial_words) <= 1
+
+
+@pytest.mark.parametrize("model", [Linear(4, 2), Linear(3, 1), MLP(4, 2, 2), MLP(3, 2, 1)])
+def test_a_model_that_does_not_fit_the_data_is_refused(model: Any):
+    with pytest.raises(ModelShapeError, match="logits of the 3 numbers"):
+        prepare_learning(scenario("topology.devices=4"), Own(model=model, dataset=own_data()))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("init", None), ("logits", 7), ("description", "linear-3-2"), ("description", None)]
+)
+def test_what_lacks_a_member_is_no_model(attribute: str, value: object):
+    model = Linear(3, 2)
+    setattr(model, attribute, value)
+    with pytest.raises(InputError, match=f"Linear lacks {attribute}; a model needs"):
+        prepare_learning(scenario("topology.devices=4"), Own(model=model, dataset=own_data()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"y_train": np.full(60, 2, np.int32)}, "y_train holds the label 2, but classes = 2"),
+        ({"y_test": np.full(20, -1, np.int32)}, "y_test holds the label -1"),
+        ({"y_test": np.zeros(19, np.int32)}, "y_test has shape"),
+        ({"y_train": np.zeros(60)}, "y_train must be"),
+        ({"x_train": np.zeros((60, 3))}, "x_train must be"),
+        ({"x_test": [[0.0] * 3] * 20}, "x_test must be"),
+        ({"x_test": np.full((20, 3), np.nan, np.float32)}, "x_test holds NaN"),
+        ({"x_test": np.zeros((20, 4), np.float32)}, "x_train has 3 numbers per sample, but x_test has 4"),
+        ({"image_shape": (2, 2)}, "image_shape"),
+    ],
+)
+def test_a_dataset_that_contradicts_itself_is_refused(changes: dict[str, Any], problem: str):
+    with pytest.raises(DatasetError, match=f"^dataset: .*{problem}"):
+        prepare_learning(scenario("topology.devices=4"), Own(dataset=replace(own_data(), **changes)))
+
+
+@pytest.mark.parametrize("wrong", [7, {"x_train": [1]}, (1, 2)])
+def test_what_is_no_dataset_is_refused(wrong: Any):
+    with pytest.raises(DatasetError, match=r"^dataset: is a "):
+        prepare_learning(scenario(), Own(dataset=wrong))
+
+
+def test_what_is_no_policy_is_refused():
+    with pytest.raises(InputError, match=r"^policy: is a str"):
+        lay_groundwork(scenario(), Own(policy="latency"))  # pyright: ignore[reportArgumentType]
 
 
 # Everything for a run

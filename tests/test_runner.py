@@ -7,7 +7,7 @@ import pytest
 
 import bees
 from bees import runner
-from bees.core.errors import DatasetError, NoDeviceLeftError, OutputError, ScenarioError
+from bees.core.errors import DatasetError, NoDeviceLeftError, OutputError, ScenarioError, ScenarioFileError
 from bees.engines.audit import verify_chain
 from bees.run_folder import read_json, read_rounds, read_scenario
 from bees.runner import run, run_into_folder
@@ -76,6 +76,16 @@ def test_a_finished_folder_tells_the_whole_run(whole: tuple[Path, RunResult]):
     assert read_json(path, "status.json")["status"] == "finished"
     verdict = verify_chain(path / "chain.db")
     assert (verdict.valid, verdict.round, verdict.model) == (True, 3, result.rounds[-1].model)
+
+
+def test_a_preset_or_file_may_stand_for_the_scenario(whole: tuple[Path, RunResult], tmp_path: Path):
+    result = run(whole[0] / "scenario.toml")
+    assert result.rounds == whole[1].rounds
+    (tmp_path / "many.toml").write_text('extends = "quick"\nlearning.dataset = "nowhere.npz"\n')
+    with pytest.raises(DatasetError, match=r"many\.toml: learning\.dataset = 'nowhere\.npz': no such file"):
+        run(str(tmp_path / "many.toml"))
+    with pytest.raises(ScenarioFileError, match="quick"):
+        run("quik")
 
 
 def test_the_phases_are_timed(whole: tuple[Path, RunResult]):

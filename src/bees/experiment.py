@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bees.contract.vm import VirtualMachine
+from bees.core.errors import DatasetError, InputError, ScenarioError
 from bees.core.fixed_point import dequantise, quantise
 from bees.core.stopwatch import untimed
 from bees.edge.battery import initial_charge_j
 from bees.edge.physics import build_edge
 from bees.engines.local_chain import LocalChain
 from bees.founding import Members, Task, found
-from bees.learning.datasets import load_dataset
+from bees.learning.datasets import check_dataset, load_dataset
 from bees.learning.evaluation import Evaluator
-from bees.learning.models import build_model, initial_weights
+from bees.learning.models import build_model, check_model, initial_weights
 from bees.learning.partition import make_partition, selection_split
 from bees.learning.training import LocalTrainer
 from bees.protocol.signer import MemoryJournal, Signer
+from bees.scenario_checks import check_any
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -34,9 +36,10 @@ if TYPE_CHECKING:
     from bees.edge.offloading import Policy
     from bees.edge.physics import Edge
     from bees.founding import Founding
-    from bees.learning.datasets import Dataset
+    from bees.learning.datasets import Dataset, EvaluationSet
     from bees.learning.models import Model
-    from bees.scenario import Scenario
+    from bees.learning.partition import Partition
+    from bees.scenario import Learning, Scenario
 
 _PIXEL_BYTES = 1
 """A raw sample is offloaded as its features, a byte each, as MNIST has them."""
@@ -48,12 +51,12 @@ class Own:
 
     Attributes:
         model: an own model.
-        dataset: own data.
+        dataset: own data, or the name or path of such.
         policy: an own offloading policy.
     """
 
     model: Model | None = None
-    dataset: Dataset | None = None
+    dataset: Dataset | str | Path | None = None
     policy: Policy | None = None
 
 
@@ -115,29 +118,83 @@ class Experiment:
     timer: PhaseTimer
 
 
-def prepare_learning(scenario: Scenario, own: Own = Own()) -> LearningWorld:  # frozen
-    """Load the data, split it among the UEs, and make the model.
+@dataclass(frozen=True, eq=False)
+class SplitData:
+    """The data of a scenario, and who holds what of it.
+
+    Attributes:
+        dataset: all of it.
+        training: what the UEs hold.
+        selection_set: by which UEs are ranked and selected.
+        partition: the training samples of each UE.
+    """
+
+    dataset: Dataset
+    training: Dataset
+    selection_set: EvaluationSet
+    partition: Partition
+
+    @property
+    def samples(self) -> NDArray[np.int64]:
+        """n_k, shape (K,)."""
+        return self.partition.n.astype(np.int64)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Size of one raw sample."""
+        return self.dataset.inputs * _PIXEL_BYTES
+
+
+def split_data(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> SplitData:  # frozen
+    """Load the data and split it among the UEs.
+
+    Args:
+        scenario: what to run.
+        own: what the user brings.
+        source: the file or option to name when scenario and data contradict each other.
 
     Raises:
         DatasetError: the data is broken.
-        ScenarioError: data and scenario contradict each other, such as more UEs than samples.
+        ScenarioError: scenario and data contradict each other, such as more UEs than samples.
     """
+    scenario = check_any(scenario, source)
     learning, seed = scenario.learning, scenario.seed
-    dataset = own.dataset or load_dataset(learning.dataset)
-    training, selection_set = selection_split(dataset, learning, seed)
-    model = own.model or build_model(learning, dataset)
-    devices = scenario.topology.devices
-    partition = make_partition(learning, training.y_train, devices, seed)
-    test = Evaluator(model, dataset.test_set, models_per_chunk=min(devices, 100))
-    by_test = learning.selection_set == "test"
+    with _naming(source, scenario, own):
+        dataset = _own_or_named(own.dataset, learning.dataset)
+        training, selection_set = selection_split(dataset, learning, seed)
+        partition = make_partition(learning, training.y_train, scenario.topology.devices, seed)
+    return SplitData(dataset, training, selection_set, partition)
+
+
+def prepare_learning(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> LearningWorld:  # frozen
+    """Load the data, split it among the UEs, and make the model.
+
+    Args:
+        scenario: what to run.
+        own: what the user brings.
+        source: the file or option to name when scenario and data contradict each other.
+
+    Raises:
+        DatasetError: the data is broken.
+        InputError: the own model lacks what a model needs.
+        ModelShapeError: the own model does not fit the data.
+        ScenarioError: scenario and data contradict each other, such as more UEs than samples.
+    """
+    scenario = check_any(scenario, source)
+    data = split_data(scenario, own, source=source)
+    with _naming(source, scenario, own):
+        model = _own_or_built(own.model, scenario.learning, data.dataset)
+    models_per_chunk = min(scenario.topology.devices, 100)
+    test = Evaluator(model, data.dataset.test_set, models_per_chunk=models_per_chunk)
+    by_test = scenario.learning.selection_set == "test"
     return LearningWorld(
         model=model,
-        trainer=LocalTrainer(model, training, partition, learning, seed),
-        selection=test if by_test else Evaluator(model, selection_set, models_per_chunk=min(devices, 100)),
+        trainer=LocalTrainer(model, data.training, data.partition, scenario.learning, scenario.seed),
+        selection=test if by_test else Evaluator(model, data.selection_set, models_per_chunk=models_per_chunk),
         test=test,
-        samples=partition.n.astype(np.int64),
-        sample_bytes=dataset.inputs * _PIXEL_BYTES,
-        initial_words=quantise(initial_weights(model, seed), model.description.exponent),
+        samples=data.samples,
+        sample_bytes=data.sample_bytes,
+        initial_words=quantise(initial_weights(model, scenario.seed), model.description.exponent),
     )
 
 
@@ -158,15 +215,28 @@ class Groundwork:
     founding: Founding
 
 
-def lay_groundwork(scenario: Scenario, own: Own = Own()) -> Groundwork:  # frozen
+def lay_groundwork(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> Groundwork:  # frozen
     """Data, model, edge world and genesis, in memory only.
+
+    Args:
+        scenario: what to run.
+        own: what the user brings.
+        source: the file or option to name when something is wrong with the scenario.
 
     Raises:
         DatasetError: the data is broken.
+        InputError: the own model or policy is none.
+        ModelShapeError: the own model does not fit the data.
         ScenarioError: the scenario contradicts itself or the data.
     """
-    learning = prepare_learning(scenario, own)
-    edge = build_edge(scenario, learning.samples, sample_bytes=learning.sample_bytes, policy=own.policy)
+    scenario = check_any(scenario, source)
+    if own.policy is not None and not callable(own.policy):
+        raise InputError(
+            "policy", f"is a {type(own.policy).__name__}; a function of bees.edge.offloading.Choices is due"
+        )
+    learning = prepare_learning(scenario, own, source=source)
+    with _naming(source, scenario, own):
+        edge = build_edge(scenario, learning.samples, sample_bytes=learning.sample_bytes, policy=own.policy)
     members = Members(edge.world.servers, edge.world.server_of_device, learning.samples)
     evaluation_set = learning.selection.evaluation_set
     task = Task(learning.model.description, learning.initial_words, evaluation_set.hash, len(evaluation_set))
@@ -227,6 +297,7 @@ def prepare(
     chain_file: Path | None = None,
     share_checks: bool = True,
     timer: PhaseTimer = untimed,
+    source: str = "scenario",
 ) -> Generator[Experiment]:
     """Groundwork and chain in one; leaving the context closes the chain.
 
@@ -236,15 +307,49 @@ def prepare(
         chain_file: where to keep the ledger, or None to keep it in memory only.
         share_checks: whether servers of this process do identical checks once.
         timer: takes the time by phase.
+        source: the file or option to name when something is wrong with the scenario.
 
     Raises:
         DatasetError: the data is broken.
+        InputError: the own model or policy is none.
+        ModelShapeError: the own model does not fit the data.
         ScenarioError: the scenario contradicts itself or the data.
         ChainFileError: the chain file cannot be written.
     """
-    groundwork = lay_groundwork(scenario, own)
+    groundwork = lay_groundwork(scenario, own, source=source)
     with open_experiment(groundwork, chain_file=chain_file, share_checks=share_checks, timer=timer) as experiment:
         yield experiment
+
+
+@contextmanager
+def _naming(source: str, scenario: Scenario, own: Own) -> Generator[None]:
+    """Let refusals name the file that the scenario came from, and the key that the data came from."""
+    try:
+        yield
+    except ScenarioError as error:
+        error.source = source
+        raise
+    except DatasetError as error:
+        if own.dataset is None:
+            name = scenario.learning.dataset
+            at_fault = "" if error.source == name else f"{error.source}: "
+            error.problem = f"learning.dataset = {name!r}: {at_fault}{error.problem}"
+            error.source = source
+        raise
+
+
+def _own_or_named(own: Dataset | str | Path | None, name: str) -> Dataset:
+    if own is None or isinstance(own, str | Path):
+        return load_dataset(name if own is None else own)
+    check_dataset(own)
+    return own
+
+
+def _own_or_built(own: Model | None, learning: Learning, dataset: Dataset) -> Model:
+    if own is None:
+        return build_model(learning, dataset)
+    check_model(own, dataset.inputs, dataset.classes)
+    return own
 
 
 def _signers(keys: tuple[SigningKey, ...]) -> tuple[Signer, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from bees.core.stopwatch import Stopwatch
 from bees.experiment import Own, lay_groundwork, open_experiment, prepare
 from bees.results import DeviceTrace, RunResult
 from bees.run_folder import STATUS, RunFolder, write_json
+from bees.scenario_file import load_scenario
 from bees.simulation import simulate
 
 if TYPE_CHECKING:
@@ -34,10 +36,10 @@ STATUS_INTERVAL_S = 1.0
 
 
 def run(
-    scenario: Scenario,
+    scenario: Scenario | str | PathLike[str],
     *,
     model: Model | None = None,
-    dataset: Dataset | None = None,
+    dataset: Dataset | str | Path | None = None,
     policy: Policy | None = None,
     share_checks: bool = True,
     on_round: OnRound | None = None,
@@ -51,9 +53,10 @@ def run(
         2
 
     Args:
-        scenario: what to run.
+        scenario: what to run, or the preset or TOML file that says it.
         model: an own model instead of the scenario's; see ``bees.learning.models.Model``.
-        dataset: own data instead of the scenario's; see ``bees.learning.datasets.Dataset``.
+        dataset: own data instead of the scenario's, or the path of an .npz file; see
+            ``bees.learning.datasets.Dataset``.
         policy: an own offloading policy; see ``bees.edge.offloading.Policy``.
         share_checks: whether the replicas do identical checks once.
         on_round: called with each round's row as soon as its block is committed.
@@ -62,13 +65,19 @@ def run(
         rows, per-UE arrays and the final model.
 
     Raises:
-        ScenarioError: the scenario and the data contradict each other.
+        DatasetError: the data is broken.
+        InputError: what is handed in is no scenario, model or policy.
+        ModelShapeError: the model does not fit the data.
+        ScenarioError: the scenario contradicts itself or the data.
         NoDeviceLeftError: every battery ran empty.
     """
+    source = "scenario"
+    if isinstance(scenario, str | PathLike):
+        scenario, source = load_scenario(scenario), str(scenario)
     watch = Stopwatch()
     own = Own(model=model, dataset=dataset, policy=policy)
     rounds: list[Round] = []
-    with prepare(scenario, own, share_checks=share_checks, timer=watch) as experiment:
+    with prepare(scenario, own, share_checks=share_checks, timer=watch, source=source) as experiment:
         for one in simulate(experiment):
             rounds.append(one)
             if on_round is not None:
@@ -84,6 +93,7 @@ def run_into_folder(
     resumes: bool = False,
     share_checks: bool = True,
     on_round: OnRound | None = None,
+    source: str = "scenario",
 ) -> RunResult:
     """Run a scenario and leave everything in a folder; an interrupted run leaves a chain that verifies.
 
@@ -96,6 +106,7 @@ def run_into_folder(
         resumes: whether the folder is that of a run that was stopped; else it must not exist.
         share_checks: whether the replicas do identical checks once.
         on_round: called with each round's row as soon as its block is committed.
+        source: the file or preset that the scenario came from, to name when something is wrong with it.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
@@ -103,8 +114,8 @@ def run_into_folder(
         ScenarioError: the scenario and the data contradict each other.
         NoDeviceLeftError: every battery ran empty.
     """
-    groundwork = lay_groundwork(scenario)
-    folder = RunFolder(path, scenario, command, resumes=resumes)
+    groundwork = lay_groundwork(scenario, source=source)
+    folder = RunFolder(path, groundwork.scenario, command, resumes=resumes)
     progress = _Progress(folder, scenario.blocks)
     watch = Stopwatch()
     rounds: list[Round] = []

@@ -7,14 +7,17 @@ is checked where the data is at hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
-from bees.core.errors import ScenarioError
+import msgspec
+
+from bees.core.errors import InputError, ScenarioError
+from bees.scenario import Scenario
+from bees.scenario_table import check_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from bees.scenario import Scenario
 
 RANGES = (
     ("topology", "devices_per_server_min", "devices_per_server_max"),
@@ -59,6 +62,41 @@ def check_scenario(scenario: Scenario, source: str) -> None:
     """
     for conflict in conflicts(scenario):
         raise ScenarioError(source, conflict.problem, conflict.key, conflict.value)
+
+
+def check_any(scenario: object, source: str = "scenario") -> Scenario:
+    """Check a scenario that was made in Python as one from a file is checked.
+
+    Args:
+        scenario: whatever a caller hands in for one.
+        source: what to name.
+
+    Returns:
+        an equal scenario, in which each number is of the type that its knob says.
+
+    Raises:
+        InputError: it is no scenario.
+        ScenarioError: names the key with the impossible value, or the one to change.
+    """
+    if not isinstance(scenario, Scenario):
+        wanted = "a bees.Scenario is needed; bees.load_scenario makes one from a preset or a file"
+        raise InputError(source, f"is a {type(scenario).__name__}; {wanted}")
+    try:
+        table = msgspec.to_builtins(scenario, enc_hook=_plain_number)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(source, f"holds what no scenario file can hold: {error}") from error
+    check_table(table, source)
+    plain = msgspec.convert(table, Scenario)
+    check_scenario(plain, source)
+    return plain
+
+
+def _plain_number(value: object) -> object:
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} {value!r}")
 
 
 def conflicts(scenario: Scenario) -> Iterator[Conflict]:

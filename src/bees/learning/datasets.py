@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,6 +193,40 @@ def make_dataset(name: str, arrays: Mapping[str, NDArray[np.generic]], source: s
         raise DatasetError(source, "all labels are 0; at least two classes are needed")
     flat_train, flat_test = (x.reshape(len(x), -1) for x in (x_train, x_test))
     return Dataset(name, flat_train, y_train, flat_test, y_test, classes, shape)
+
+
+def check_dataset(dataset: object, source: str = "dataset") -> None:
+    """Refuse what is no sound :class:`Dataset`; :func:`make_dataset` makes one of arrays of other types.
+
+    Args:
+        dataset: whatever a caller hands in for one.
+        source: what to name.
+
+    Raises:
+        DatasetError: it is none, or its arrays do not fit together.
+    """
+    fix = "bees.learning.datasets.make_dataset makes a Dataset of any arrays"
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(
+            source, f"is a {type(dataset).__name__}; a Dataset or the path of an .npz file is needed; {fix}"
+        )
+    arrays = {name: getattr(dataset, name) for name in _NPZ_ARRAYS}
+    for name, array in arrays.items():
+        wanted = (2, np.float32) if name.startswith("x") else (1, np.int32)
+        if not isinstance(array, np.ndarray) or (array.ndim, array.dtype) != wanted:
+            dimensions, kind = wanted
+            raise DatasetError(
+                source, f"{name} must be a NumPy array of {dimensions} dimension(s) of {kind.__name__}; {fix}"
+            )
+    for split in ("train", "test"):
+        _check_split(source, split, arrays)
+        largest = int(arrays[f"y_{split}"].max())
+        if largest >= dataset.classes:
+            raise DatasetError(source, f"y_{split} holds the label {largest}, but classes = {dataset.classes}")
+    inputs = dataset.inputs
+    if dataset.x_test.shape[1] != inputs or prod(dataset.image_shape) != inputs:
+        problem = f"x_test has {dataset.x_test.shape[1]} numbers per sample, image_shape is {dataset.image_shape}"
+        raise DatasetError(source, f"x_train has {inputs} numbers per sample, but {problem}")
 
 
 def _read_mnist(folder: Traversable | Path | None) -> list[NDArray[np.uint8]]:

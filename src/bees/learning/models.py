@@ -11,20 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from numpy.typing import NDArray
 
-from bees.core.errors import DatasetError, ModelShapeError, ScenarioError, did_you_mean
+from bees.core.errors import DatasetError, InputError, ModelShapeError, ScenarioError, did_you_mean
 from bees.core.fixed_point import DEFAULT_EXPONENT
-from bees.core.model import describe
+from bees.core.model import ModelDescription, describe
 from bees.core.seeds import generator
 
 if TYPE_CHECKING:
-    from bees.core.model import ModelDescription
     from bees.learning.datasets import Dataset
     from bees.scenario import Learning
 
@@ -33,6 +32,7 @@ Arrays = tuple[jax.Array, ...]
 
 _IMAGE_DIMENSIONS = (2, 3)
 _KERNEL = 3
+_SAMPLES_TRIED = 2
 
 
 class Model(Protocol):
@@ -211,6 +211,42 @@ def check_weights(description: ModelDescription, weights: NDArray[np.float32]) -
     if weights.ndim != 2 or weights.shape[1] != description.parameters:  # noqa: PLR2004  # models by parameters
         expected = f"{description.name} of {description.parameters} parameters"
         raise ModelShapeError(expected, f"an array of shape {weights.shape[1:] or weights.shape}")
+
+
+def check_model(model: object, inputs: int, classes: int) -> None:
+    """Refuse what is no :class:`Model`, or one that does not fit the data; nothing is computed.
+
+    Args:
+        model: whatever a caller hands in for one.
+        inputs: numbers per sample.
+        classes: C.
+
+    Raises:
+        InputError: it lacks a member.
+        ModelShapeError: its logits cannot be had of such samples, or there are fewer than classes.
+    """
+    lacking = [name for name in ("init", "logits") if not callable(getattr(model, name, None))]
+    if not isinstance(getattr(model, "description", None), ModelDescription):
+        lacking.insert(0, "description")
+    if lacking:
+        members = "a description by bees.core.model.describe, init(draw) and logits(arrays, x)"
+        needs = f"{members}, as bees.learning.models.Model says"
+        raise InputError("model", f"a {type(model).__name__} lacks {', '.join(lacking)}; a model needs {needs}")
+    _check_logits(cast("Model", model), inputs, classes)
+
+
+def _check_logits(model: Model, inputs: int, classes: int) -> None:
+    arrays = tuple(jax.ShapeDtypeStruct(array.shape, np.float32) for array in model.description.arrays)
+    samples = jax.ShapeDtypeStruct((_SAMPLES_TRIED, inputs), np.float32)
+    expected = f"to make {classes} logits of the {inputs} numbers of each of {_SAMPLES_TRIED} samples"
+    try:
+        logits: object = jax.eval_shape(model.logits, arrays, samples)
+    except (TypeError, ValueError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelShapeError(expected, f"{model.description.name}, which cannot ({reason})") from error
+    shape = getattr(logits, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != _SAMPLES_TRIED or shape[1] < classes:  # noqa: PLR2004  # a matrix
+        raise ModelShapeError(expected, f"{model.description.name}, whose logits have shape {shape}")
 
 
 def unflatten(description: ModelDescription, flat: jax.Array | FlatWeights) -> Arrays:
