@@ -16,7 +16,7 @@ from bees.contract.library import load_contract_code
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
 from bees.core.errors import ChainFileError, VirtualMachineError
-from bees.engines.audit import export_chain, iter_chain, verify_chain
+from bees.engines.audit import FUEL_CAP, export_chain, iter_chain, verify_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.block import Batch, Block, Commit, block_id
@@ -378,3 +378,36 @@ def test_a_starved_process_calls_no_chain_forged(real: SimpleNamespace) -> None:
     command = [sys.executable, "-c", _STARVED, str(real.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.startswith("cannot judge:"), done.stdout + done.stderr
+
+
+# A genesis of a stranger
+
+
+def with_fuel_limit(make_world: type[World], path: Path, fuel_limit: int) -> World:
+    class Fuelled(make_world):
+        def _genesis(self):
+            usual = super()._genesis()
+            described = msgspec.structs.replace(usual.virtual_machine, fuel_limit=fuel_limit)
+            return msgspec.structs.replace(usual, virtual_machine=described)
+
+    world = Fuelled()
+    world.write_chain(path)
+    return world
+
+
+def test_a_genesis_that_could_keep_the_auditor_for_years_is_not_judged(make_world: type[World], tmp_path: Path) -> None:
+    path = tmp_path / "greedy.db"
+    world = with_fuel_limit(make_world, path, 2**63 - 1)
+    world.machines.clear()
+    with pytest.raises(VirtualMachineError, match=r"^not judged: the genesis allows 9223372036854775807 units of fuel"):
+        verify_chain(path, world.machine)
+    assert world.machines == []
+    assert verify_chain(path, world.machine, fuel_cap=2**63 - 1).valid
+
+
+def test_the_fuel_cap_is_the_last_limit_that_is_judged(make_world: type[World], tmp_path: Path) -> None:
+    world = with_fuel_limit(make_world, tmp_path / "at.db", FUEL_CAP)
+    assert verify_chain(tmp_path / "at.db", world.machine).valid
+    with_fuel_limit(make_world, tmp_path / "over.db", FUEL_CAP + 1)
+    with pytest.raises(VirtualMachineError):
+        verify_chain(tmp_path / "over.db", world.machine)

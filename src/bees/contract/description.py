@@ -19,6 +19,9 @@ PAGE_BYTES = 65_536
 LONGEST_CONTRACT_BYTES = 2**17
 """Keeps the frames of all functions of a contract within the stack, see ``bees.contract.structure``."""
 
+DEFAULT_FUEL_LIMIT = 1_000_000_000
+"""Fuel of one call in a new genesis."""
+
 _Positive = Annotated[int, Meta(ge=1, le=2**31)]
 _Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -50,7 +53,7 @@ def installed_runtime_version() -> str:
 
 def describe_virtual_machine(
     *,
-    fuel_limit: int = 1_000_000_000,
+    fuel_limit: int = DEFAULT_FUEL_LIMIT,
     memory_limit_bytes: int = 256 * 2**20,
     contract_limit_bytes: int = 64 * 2**10,
 ) -> VirtualMachineDescription:

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bees.contract.description import DEFAULT_FUEL_LIMIT
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError, ChainFileError, CodecError, MissingBlobError, VirtualMachineError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.engines.chain_file import StoredBlock
     from bees.ledger.genesis import Genesis, SignedGenesis
+
+FUEL_CAP = 100 * DEFAULT_FUEL_LIMIT
+"""The most fuel per call of a contract that an auditor spends unasked: about a minute of plain computation."""
 
 _EXPORT_MAGIC = b"bees chain export 1\n"
 
@@ -91,6 +95,7 @@ def verify_chain(
     path: Path,
     machine: Callable[[Genesis], VirtualMachine] | None = None,
     expected_genesis: bytes | None = None,
+    fuel_cap: int = FUEL_CAP,
 ) -> ChainVerdict:
     """Replay a chain file from its genesis.
 
@@ -103,18 +108,20 @@ def verify_chain(
         machine: makes the virtual machine that the genesis describes; by default the one of this
             package, also in another version than the genesis', of which ``warning`` then tells.
         expected_genesis: hash of the genesis that the chain must start from, or None to accept any.
+        fuel_cap: the largest fuel limit of a genesis that is judged. A genesis that a stranger has made could
+            otherwise have one call of its contract run for years.
 
     Returns:
         The verdict.
 
     Raises:
-        VirtualMachineError: this machine cannot judge, for want of memory or of the runtime that the genesis pins.
-            It says nothing of the chain.
+        VirtualMachineError: this machine cannot judge, for want of memory or of the runtime that the genesis pins,
+            or since the genesis' fuel limit is above ``fuel_cap``. It says nothing of the chain.
     """
     progress = _Progress()
     try:
         with ChainReader(path) as reader:
-            _check_chain(reader, machine or _shipped_machine, expected_genesis, progress)
+            _check_chain(reader, machine or _shipped_machine, expected_genesis, fuel_cap, progress)
             progress.at = None
             reader.check_integrity()
     except VirtualMachineError:
@@ -177,6 +184,7 @@ def _check_chain(
     reader: ChainReader,
     make_machine: Callable[[Genesis], VirtualMachine],
     expected_genesis: bytes | None,
+    fuel_cap: int,
     progress: _Progress,
 ) -> None:
     reader.check_schema()
@@ -185,6 +193,7 @@ def _check_chain(
     progress.chain_id = signed.genesis.chain_id.hex()
     if expected_genesis is not None and signed.genesis.chain_id != expected_genesis:
         raise ChainFileError(str(reader.path), f"it starts from another genesis, {progress.chain_id[:16]}")
+    _check_fuel(signed.genesis.virtual_machine.fuel_limit, fuel_cap)
     machine = make_machine(signed.genesis)
     progress.warning = machine.version_difference or ""
     executor = ContractExecutor(machine, reader.blob, _initial_words(reader, signed))
@@ -234,6 +243,14 @@ def _check_no_more(reader: ChainReader, last: tuple[int, bytes], referenced: set
     if len(names) != len(set(names)) or set(names) != referenced:
         strays = len(set(names) - referenced)
         raise ChainFileError(path, f"it holds {strays} updates that no contract read")
+
+
+def _check_fuel(limit: int, cap: int) -> None:
+    if limit > cap:
+        raise VirtualMachineError(
+            f"not judged: the genesis allows {limit} units of fuel for one call of a contract, which may take too long"
+            f" here; if you trust it, call verify_chain with fuel_cap={limit} (it is {cap})"
+        )
 
 
 def _initial_words(reader: ChainReader, signed: SignedGenesis) -> Words:
