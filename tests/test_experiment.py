@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import bees
 from bees.core.errors import ChainFileError, DatasetError, InputError, ModelShapeError, ScenarioError
 from bees.core.fixed_point import dequantise, words_to_bytes
 from bees.core.model import describe
 from bees.core.stopwatch import Stopwatch
+from bees.edge.offloading import always_offload
 from bees.engines.audit import verify_chain
 from bees.experiment import Own, lay_groundwork, prepare, prepare_learning, split_data
 from bees.founding import Members, Task, found
 from bees.learning.datasets import make_dataset
 from bees.learning.models import MLP, initial_weights
 from bees.ledger.commitments import hash_model
-from bees.scenario import Learning, Ledger, Scenario, Topology
+from bees.scenario import Learning, Ledger, Offloading, Scenario, Topology
 from bees.scenario_checks import check_any
 from bees.scenario_file import load_scenario
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from bees.experiment import LearningWorld
 
+ONE_HEIGHT = ["ledger.collect_heights=1", "offloading.policy=local"]
 SMALL = ["learning.hidden=4", "blocks=1"]
 
 
@@ -235,6 +238,27 @@ def test_what_is_no_dataset_is_refused(wrong: Any):
 def test_what_is_no_policy_is_refused():
     with pytest.raises(InputError, match=r"^policy: is a str"):
         lay_groundwork(scenario(), Own(policy="latency"))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("policy", ["latency", "offload", "energy", "battery"])
+def test_offloading_needs_two_heights_to_collect(policy: Any):
+    made = Scenario(offloading=Offloading(policy=policy), ledger=Ledger(collect_heights=1))
+    with pytest.raises(ScenarioError, match=policy) as caught:
+        lay_groundwork(made)
+    assert caught.value.key == "ledger.collect_heights"
+
+
+def test_a_policy_of_the_users_own_needs_them_too():
+    with pytest.raises(ScenarioError, match="policy of your own") as caught:
+        lay_groundwork(scenario(*ONE_HEIGHT), Own(policy=always_offload))
+    assert caught.value.key == "ledger.collect_heights"
+
+
+def test_one_height_does_where_nobody_offloads_and_two_where_everybody_does():
+    one = bees.run(scenario(*ONE_HEIGHT))
+    two = bees.run(scenario("ledger.collect_heights=2", "offloading.policy=offload", "battery.device_capacity_j=1e9"))
+    assert [result.rounds[0].offloading_devices for result in (one, two)] == [0, 12]
+    assert [result.rounds[0].eligible_updates for result in (one, two)] == [12, 12]
 
 
 # Everything for a run

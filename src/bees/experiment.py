@@ -23,7 +23,7 @@ from bees.learning.models import build_model, check_model, initial_weights
 from bees.learning.partition import make_partition, selection_split
 from bees.learning.training import LocalTrainer
 from bees.protocol.signer import MemoryJournal, Signer
-from bees.scenario_checks import check_any
+from bees.scenario_checks import check_any, delegation_conflicts, refuse_any
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -230,10 +230,8 @@ def lay_groundwork(scenario: Scenario, own: Own = Own(), *, source: str = "scena
         ScenarioError: the scenario contradicts itself or the data.
     """
     scenario = check_any(scenario, source)
-    if own.policy is not None and not callable(own.policy):
-        raise InputError(
-            "policy", f"is a {type(own.policy).__name__}; a function of bees.edge.offloading.Choices is due"
-        )
+    if own.policy is not None:
+        _check_policy(own.policy, scenario, source)
     learning = prepare_learning(scenario, own, source=source)
     with _naming(source, scenario, own):
         edge = build_edge(scenario, learning.samples, sample_bytes=learning.sample_bytes, policy=own.policy)
@@ -350,6 +348,13 @@ def _own_or_built(own: Model | None, learning: Learning, dataset: Dataset) -> Mo
         return build_model(learning, dataset)
     check_model(own, dataset.inputs, dataset.classes)
     return own
+
+
+def _check_policy(policy: object, scenario: Scenario, source: str) -> None:
+    if not callable(policy):
+        wanted = "a function of bees.edge.offloading.Choices is needed"
+        raise InputError("policy", f"is a {type(policy).__name__}; {wanted}")
+    refuse_any(delegation_conflicts(scenario, own_policy=True), source)
 
 
 def _signers(keys: tuple[SigningKey, ...]) -> tuple[Signer, ...]:

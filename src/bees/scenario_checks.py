@@ -33,6 +33,10 @@ DECIBEL_LIMIT = 300.0
 """Far beyond any radio (10^30 W), far below what overflows a float."""
 
 
+DELEGATION_HEIGHTS = 2
+"""COLLECT must last as long where UEs offload: one height for the delegations, one for the servers' updates."""
+
+
 @dataclass(frozen=True)
 class Conflict:
     """Knobs that contradict one another.
@@ -60,7 +64,16 @@ def check_scenario(scenario: Scenario, source: str) -> None:
     Raises:
         ScenarioError: names the key to change.
     """
-    for conflict in conflicts(scenario):
+    refuse_any(conflicts(scenario), source)
+
+
+def refuse_any(found: Iterator[Conflict], source: str) -> None:
+    """Raise the first conflict, if there is one.
+
+    Raises:
+        ScenarioError: names the key to change.
+    """
+    for conflict in found:
         raise ScenarioError(source, conflict.problem, conflict.key, conflict.value)
 
 
@@ -105,6 +118,7 @@ def conflicts(scenario: Scenario) -> Iterator[Conflict]:
     yield from _range_conflicts(scenario)
     yield from _crowd_conflicts(scenario)
     yield from _decibel_conflicts(scenario)
+    yield from delegation_conflicts(scenario)
     top_m, devices = scenario.ledger.top_m, scenario.topology.devices
     if scenario.ledger.contract == "fedavg" and top_m > devices:
         problem = f"there are only {devices} devices to select from: lower it, or raise topology.devices"
@@ -144,6 +158,21 @@ def _crowd_conflicts(scenario: Scenario) -> Iterator[Conflict]:
         )
         others = ("topology.servers", "topology.server_capacity", "topology.crowding")
         yield Conflict("topology.devices", topology.devices, problem, others)
+
+
+def delegation_conflicts(scenario: Scenario, *, own_policy: bool = False) -> Iterator[Conflict]:
+    """An offloading UE delegates in one block, and its server commits to the update in the next.
+
+    Args:
+        scenario: whose COLLECT phase must be as long as that.
+        own_policy: whether a policy of the user's own, which may offload, stands in for the scenario's.
+    """
+    heights, policy = scenario.ledger.collect_heights, scenario.offloading.policy
+    if heights < DELEGATION_HEIGHTS and (own_policy or policy != "local"):
+        by = "a policy of your own" if own_policy else f'offloading.policy = "{policy}"'
+        problem = f"{by} may offload, which takes {DELEGATION_HEIGHTS} heights: raise it, or set "
+        problem += 'offloading.policy = "local"'
+        yield Conflict("ledger.collect_heights", heights, problem, ("offloading.policy",))
 
 
 def _decibel_conflicts(scenario: Scenario) -> Iterator[Conflict]:
