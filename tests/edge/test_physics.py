@@ -177,6 +177,13 @@ def test_a_block_equals_the_scalar_reference_for_each_ue(scenario: Scenario, blo
         assert physics.transmit_time_s[k] == pytest.approx(device.transmit_time_s(offloads=offloads), rel=1e-9)
         assert physics.energy_j[k] == pytest.approx(min(energy_j, charge_j[k]), rel=1e-9)
         assert physics.active[k] == (energy_j <= charge_j[k])
+        spent = min(energy_j, charge_j[k]) / energy_j if energy_j else 1.0
+        transmit_j = device.power_w * device.transmit_time_s(offloads=offloads)
+        assert physics.transmit_energy_j[k] == pytest.approx(transmit_j * spent, rel=1e-9, abs=1e-9 * charge_j[k])
+        assert physics.compute_energy_j[k] == pytest.approx(
+            (energy_j - transmit_j) * spent, rel=1e-9, abs=1e-9 * charge_j[k]
+        )
+        assert physics.compute_energy_j[k] + physics.transmit_energy_j[k] == pytest.approx(physics.energy_j[k])
         if offloads:
             assert physics.compute_energy_j[k] == 0
         if physics.active[k]:
@@ -228,6 +235,25 @@ def test_a_ue_that_runs_dry_sends_nothing_and_then_drops_out() -> None:
     second = sense(edge, 2, left_j)
     assert np.flatnonzero(~second.active).tolist() == [7]
     assert second.energy_j[7] == 0
+
+
+@pytest.mark.parametrize("policy", ["local", "offload", "latency"])
+def test_the_parts_of_what_a_dry_ue_spends_make_its_whole(policy: Any) -> None:
+    edge = build_edge(paper(offloading=Offloading(policy=policy)), 600)
+    charge_j = np.geomspace(1e-9, 1e4, edge.world.devices)
+    physics = sense(edge, 1, charge_j)
+    assert not physics.active.all()
+    assert physics.compute_energy_j + physics.transmit_energy_j == pytest.approx(physics.energy_j, rel=1e-12)
+    assert min(physics.compute_energy_j.min(), physics.transmit_energy_j.min()) >= 0
+
+
+def test_a_transmission_at_no_rate_takes_all_there_is() -> None:
+    edge = build_edge(paper(radio=Radio(path_loss_exponent=300.0)), 600)
+    charge_j = full(edge)
+    physics = sense(edge, 1, charge_j)
+    assert not physics.active.any()
+    assert np.array_equal(physics.transmit_energy_j, charge_j)
+    assert not physics.compute_energy_j.any()
 
 
 def test_who_dropped_out_leaves_its_band_to_the_others() -> None:

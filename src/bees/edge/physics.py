@@ -74,8 +74,8 @@ class BlockPhysics:
         decision: d_k, True if it offloads.
         compute_time_s: t_k^C, at the UE or at its server (Eq. 4).
         transmit_time_s: t_k^T (Eq. 6).
-        compute_energy_j: E_k^C, 0 if it offloads (Eq. 7).
-        transmit_energy_j: E_k^T (Eq. 8).
+        compute_energy_j: E_k^C, 0 if it offloads (Eq. 7); of a UE that runs dry, its share of energy_j.
+        transmit_energy_j: E_k^T (Eq. 8); likewise.
         energy_j: E_k^total (Eq. 9), but never more than the UE had left.
         latency_s: of the block: t_k^C + t_k^T of the slowest active UE.
         total_energy_j: sum of energy_j.
@@ -177,13 +177,14 @@ def sense(edge: Edge, block: int, charge_j: NDArray[np.float64]) -> BlockPhysics
     chosen = _choose(decision, offload, local)
     active = charged & (chosen.energy_j <= charge_j)
     energy_j = np.where(charged, np.minimum(chosen.energy_j, charge_j), 0.0)
+    compute_energy_j, transmit_energy_j = _spent_parts(chosen, charge_j)
     return BlockPhysics(
         active=active,
         decision=decision,
         compute_time_s=np.where(charged, chosen.compute_time_s, 0.0),
         transmit_time_s=np.where(charged, chosen.transmit_time_s, 0.0),
-        compute_energy_j=np.where(charged, chosen.compute_energy_j, 0.0),
-        transmit_energy_j=np.where(charged, chosen.transmit_energy_j, 0.0),
+        compute_energy_j=np.where(charged, compute_energy_j, 0.0),
+        transmit_energy_j=np.where(charged, transmit_energy_j, 0.0),
         energy_j=energy_j,
         latency_s=float(np.max(chosen.time_s, where=active, initial=0.0)),
         total_energy_j=float(energy_j.sum()),
@@ -291,6 +292,16 @@ def _choices(edge: Edge, local: _Choice, offload: _Choice, charge_j: NDArray[np.
         capacity_j=edge.battery.device_capacity_j,
         battery_threshold=edge.offloading.battery_threshold,
     )
+
+
+def _spent_parts(chosen: _Choice, charge_j: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """E_k^C and E_k^T as spent: a UE that runs dry spends what it has on both in proportion, shape (K,)."""
+    runs_dry = chosen.energy_j > charge_j
+    share = np.divide(charge_j, chosen.energy_j, out=np.ones_like(charge_j), where=runs_dry)
+    compute_energy_j = chosen.compute_energy_j * share
+    # By subtraction, since a transmission at no rate would cost an infinite energy.
+    left_j = np.maximum(charge_j - compute_energy_j, 0.0)
+    return compute_energy_j, np.where(runs_dry, left_j, chosen.transmit_energy_j)
 
 
 def _choose(decision: NDArray[np.bool_], offload: _Choice, local: _Choice) -> _Choice:
