@@ -6,14 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from bees.edge.physics import simulate_physics
+import bees
 from bees.engines.audit import verify_chain
-from bees.learning.datasets import load_mnist
-from bees.learning.partition import make_partition
+from bees.experiment import split_data
 from bees.reproduce import runner
 from bees.reproduce.runner import Job, Measured, jobs_of, measure
 from bees.run_folder import read_json, read_rounds
-from bees.scenario_file import load_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,11 +84,10 @@ def test_a_jobs_own_devices_seed_and_name_stand_above_changes():
     assert scenario.ledger.contract == "argmax"
 
 
-def test_where_only_physics_is_run_every_ue_would_hold_what_it_assumes():
-    labels, learning = load_mnist().y_train, load_scenario("paper").learning
+def test_where_only_physics_is_run_the_papers_samples_are_equally_distributed():
     for devices in (150, 200):
-        held = make_partition(learning, labels, devices, seed=0).n
-        assert set(held.tolist()) == {len(labels) // devices} == {runner._SAMPLES // devices}
+        held = split_data(Job("BEES", devices, 0, trains=False).scenario([])).samples
+        assert set(held.tolist()) == {60_000 // devices}
 
 
 # Measuring
@@ -119,10 +116,23 @@ def test_the_curves_are_those_of_the_runs_that_are_kept(measured: Reproduction, 
         assert read_json(folder / "runs" / name, "environment.json")["command"] == COMMAND
 
 
-def test_physics_alone_is_the_edge_world_with_the_papers_samples(measured: Reproduction):
-    physics = simulate_physics(Job("BEES", 150, 0, trains=False).scenario(TINY), 400)
-    assert measured.curve("BEES", 150).energy_j == (tuple(physics.cumulative_energy_j.tolist()),)
-    assert np.diff(measured.curve("BEES", 150).energy_j[0]).min() > 0
+OVERRIDES = {
+    "tiny data": [],
+    "unequal shares": ["learning.partition=quantity_skew"],
+    "samples held out": ["learning.selection_set=validation", "learning.validation_samples=3000"],
+    "the size of own samples": ["radio.raw_data_reading=actual", "offloading.policy=offload"],
+}
+
+
+@pytest.mark.parametrize("changes", OVERRIDES.values(), ids=OVERRIDES.keys())
+def test_physics_alone_is_what_the_full_run_would_have(tmp_path: Path, changes: list[str]):
+    (tmp_path / "curves").mkdir()
+    job = Job("BEES", 150, 0, trains=False)
+    alone = measure_once(tmp_path, job, *changes)
+    whole = bees.run(job.scenario([*TINY, *changes]))
+    assert alone.energy_j == tuple(whole.total_energy_j.tolist())
+    assert alone.latency_s == tuple(whole.total_latency_s.tolist())
+    assert np.diff(alone.energy_j).min() > 0
 
 
 def test_every_block_of_every_run_is_told(measured: Reproduction, steps: Steps):
@@ -169,7 +179,7 @@ def test_a_curve_cut_at_any_byte_is_measured_again(tmp_path: Path):
     job, path = Job("BEES", 150, 0, trains=False), tmp_path / "curves" / "bees-k150-s0.json"
     whole = measure_once(tmp_path, job)
     data = path.read_bytes()
-    for length in range(0, len(data), 11):
+    for length in range(0, len(data), 41):
         path.write_bytes(data[:length])
         again = measure_once(tmp_path, job)
         assert (again.energy_j, again.latency_s) == (whole.energy_j, whole.latency_s)

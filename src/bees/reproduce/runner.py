@@ -1,7 +1,8 @@
 """Measuring the curves behind Figures 3 to 8: real runs, ledger and all, and physics alone where that is enough.
 
 Figures 3 to 5 come from full runs. Figures 7 and 8 (energy of 150 and 200 UEs) need no training: the energy of a
-block depends on the edge world alone, and the full run computes it with this very function (a test shows it).
+block depends on the edge world and on how many samples each UE holds, and the full run computes it with this very
+function from the same data and partition (a test shows it).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from bees import __version__
 from bees.core.hashes import digest
 from bees.edge.physics import simulate_physics
+from bees.experiment import split_data
 from bees.reproduce.curves import Curve, Reproduction
 from bees.run_folder import BROKEN_JSON
 from bees.runner import run, run_into_folder
@@ -34,10 +36,6 @@ TRAINED_DEVICES = (50, 75, 100)
 PHYSICS_DEVICES = (150, 200)
 _KEPT_DEVICES = 100
 """Only these runs keep their folder with the chain; the others are variations."""
-
-
-_SAMPLES = 60_000
-"""The training samples of MNIST, "equally distributed among the user equipment" (section IV-C)."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +153,8 @@ def _run(folder: Path, job: Job, scenario: Scenario, identity: str, command: str
 
 def _physics(scenario: Scenario, identity: str) -> Measured:
     start = perf_counter()
-    physics = simulate_physics(scenario, _SAMPLES // scenario.topology.devices)
+    data = split_data(scenario)
+    physics = simulate_physics(scenario, data.samples, sample_bytes=data.sample_bytes)
     return Measured(
         scenario=identity,
         accuracy=(),
