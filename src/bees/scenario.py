@@ -157,7 +157,8 @@ class Learning(Section, frozen=True):
 
     Attributes:
         dataset: ``mnist`` (packaged), ``mnist-7x7`` (the first of it, pooled to 7 x 7 pixels), or the path of an
-            .npz file with x_train, y_train, x_test, y_test.
+            .npz file with x_train, y_train, x_test, y_test. Such a path is relative to the folder in which the
+            command runs, also in a TOML file (whereas ``extends`` is relative to that file).
         model: ``mlp`` (inputs-hidden-classes) or ``cnn``.
         hidden: width of the hidden layer of the MLP.
         partition: how the training samples are split among the UEs.
