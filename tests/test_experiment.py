@@ -206,7 +206,7 @@ def test_a_model_that_does_not_fit_the_data_is_refused(model: Any):
 def test_what_lacks_a_member_is_no_model(attribute: str, value: object):
     model = Linear(3, 2)
     setattr(model, attribute, value)
-    with pytest.raises(InputError, match=f"Linear lacks {attribute}; a model needs"):
+    with pytest.raises(InputError, match=f"^model: Linear lacks {attribute}; a model needs"):
         prepare_learning(scenario("topology.devices=4"), Own(model=model, dataset=own_data()))
 
 

@@ -231,7 +231,7 @@ def check_model(model: object, inputs: int, classes: int) -> None:
     if lacking:
         members = "a description by bees.core.model.describe, init(draw) and logits(arrays, x)"
         needs = f"{members}, as bees.learning.models.Model says"
-        raise InputError("model", f"a {type(model).__name__} lacks {', '.join(lacking)}; a model needs {needs}")
+        raise InputError("model", f"{type(model).__name__} lacks {', '.join(lacking)}; a model needs {needs}")
     _check_logits(cast("Model", model), inputs, classes)
 
 
@@ -243,10 +243,10 @@ def _check_logits(model: Model, inputs: int, classes: int) -> None:
         logits: object = jax.eval_shape(model.logits, arrays, samples)
     except (TypeError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelShapeError(expected, f"{model.description.name}, which cannot ({reason})") from error
+        raise ModelShapeError(expected, f"{model.description.name} ({reason})") from error
     shape = getattr(logits, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != _SAMPLES_TRIED or shape[1] < classes:  # noqa: PLR2004  # a matrix
-        raise ModelShapeError(expected, f"{model.description.name}, whose logits have shape {shape}")
+        raise ModelShapeError(expected, f"{model.description.name} with logits of shape {shape}")
 
 
 def unflatten(description: ModelDescription, flat: jax.Array | FlatWeights) -> Arrays:
