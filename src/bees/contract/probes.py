@@ -85,7 +85,8 @@ def _check_fuel(probe: _Probe) -> None:
 
 
 def _check_memory(probe: _Probe, pages: int) -> None:
-    _require(probe.run(_GROW.format(pages=pages - 1)) == 1, f"memory does not grow to {pages} pages")
+    grows = probe.run(_GROW.format(pages=pages - 1)) == 1
+    _require(grows, f"memory does not grow to {pages} pages; are {pages * PAGE_BYTES / 1e6:.0f} MB free?")
     _require(probe.run(_GROW.format(pages=pages)) == 2**32 - 1, "memory grows over its limit")
     _require(isinstance(probe.run(_MEMORY.format(pages=pages + 1)), str), "memory starts over its limit")
 
