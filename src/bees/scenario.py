@@ -205,7 +205,7 @@ class Ledger(Section, frozen=True):
         attest_cost_j: what one attestation costs a server's ledger account.
         publish_cost_j: what one publication costs it.
         harvest_j: what it gains per round.
-        fuel: limit of one contract call.
+        fuel: limit of one contract call; an auditor judges no chain that grants more than the upper bound.
     """
 
     contract: ContractName = "fedavg"
@@ -220,7 +220,7 @@ class Ledger(Section, frozen=True):
     attest_cost_j: NonNegative = 50.0
     publish_cost_j: NonNegative = 20.0
     harvest_j: NonNegative = 0.0
-    fuel: Count = 1_000_000_000
+    fuel: Annotated[int, Meta(ge=1, le=100_000_000_000)] = 1_000_000_000
 
 
 class Scenario(Section, frozen=True):

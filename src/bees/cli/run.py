@@ -47,7 +47,7 @@ def run(
     """
     limit_threads(threads)
     from bees.report.folder import write_report
-    from bees.run_folder import default_folder, read_scenario, summarise
+    from bees.run_folder import SCENARIO, default_folder, read_scenario, summarise
     from bees.runner import run_into_folder
     from bees.scenario_file import load_scenario
 
@@ -57,10 +57,11 @@ def run(
             raise InputError(
                 "--resume", "goes on with the folder's own scenario; give no other, no --out, --set or --seed"
             )
-        chosen, target = read_scenario(resume), resume
+        chosen, target, source = read_scenario(resume), resume, str(resume / SCENARIO)
     elif scenario is not None:
         chosen = load_scenario(scenario, changes)
         target = folder or default_folder(chosen)
+        source = f"{scenario} with --set" if changes else scenario
     else:
         raise InputError("bees run", "name a preset or a file; try: bees run quick")
     with progress(quiet or as_json) as bar:
@@ -69,6 +70,7 @@ def run(
             chosen,
             target,
             command=shlex.join(["bees", *sys.argv[1:]]),
+            source=source,
             resumes=resume is not None,
             share_checks=share_checks,
             on_round=lambda row: bar.update(task, completed=row.block, note=f"accuracy {row.accuracy:.3f}"),
