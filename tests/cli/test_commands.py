@@ -221,6 +221,21 @@ def test_shell_completion_is_offered():
     assert "--install-completion" in bees("--help").stdout
 
 
+def test_reproduce_prints_its_contract_and_leaves_reports(tmp_path: Path):
+    tiny = ["blocks=2", "learning.dataset=mnist-7x7", "learning.hidden=4"]
+    changes = [part for change in tiny for part in ("--set", change)]
+    facts = json_of(bees("reproduce", *changes, "--out", tmp_path / "rep", "--json"))
+    assert facts["claims"]
+    for claim in facts["claims"]:
+        assert {"claim", "published", "measured", "unit", "difference", "verdict"} <= claim.keys()
+        assert claim["verdict"] in {"reproduced", "fitted", "not reproduced"}
+    assert json.loads((tmp_path / "rep" / "summary.json").read_text())["claims"] == facts["claims"]
+    assert {path.name for path in (tmp_path / "rep" / "figures").glob("*.svg")} >= {"figure_3.svg", "figure_8.svg"}
+    assert (tmp_path / "rep" / "runs" / "bees-k100-s0" / "report.html").is_file()
+    again = json_of(bees("reproduce", *changes, "--resume", tmp_path / "rep", "--json"))
+    assert again["claims"] == facts["claims"]
+
+
 def test_bench_prints_its_contract():
     report = json_of(bees("bench", "quick", "--rounds", "2", "--json"))
     assert {"round_s", "phases", "ledger_share", "ledger_ms_per_replica", "peak_memory_mb"} <= report.keys()

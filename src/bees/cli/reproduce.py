@@ -67,7 +67,7 @@ def reproduce(
 
 
 def _conclude(folder: Path, measured: Reproduction, *, as_json: bool) -> None:
-    from bees.report.folder import REPRODUCTION, write_report
+    from bees.report.folder import REPRODUCTION, is_finished, write_report
     from bees.reproduce.claims import claims_of, summary
     from bees.reproduce.reasons import FITTED, REASONS
     from bees.reproduce.tables import claims_table
@@ -77,6 +77,8 @@ def _conclude(folder: Path, measured: Reproduction, *, as_json: bool) -> None:
     facts = summary(measured, REASONS, FITTED)
     write_json(folder, SUMMARY, facts)
     page = write_report(folder)
+    for run in filter(is_finished, sorted((folder / "runs").glob("*"))):
+        write_report(run)
     if as_json:
         print_json({"folder": str(folder), **facts})
         return

@@ -74,7 +74,7 @@ def read_reproduction(folder: Path) -> ReproductionRecord:
     except (OSError, *BROKEN_JSON) as error:
         raise RunFolderError(str(path), str(error)) from error
     seeds = tuple(sorted({seed for curve in reproduction.curves for seed in curve.seeds}))
-    kept = [run for run in sorted(folder.glob("runs/bees-*")) if _is_finished(run)]
+    kept = [run for run in sorted(folder.glob("runs/bees-*")) if is_finished(run)]
     return ReproductionRecord(
         reproduction=reproduction,
         claims=claims_of(reproduction, REASONS, FITTED),
@@ -89,7 +89,8 @@ def _seconds(status: Mapping[str, object]) -> float | None:
     return float(seconds) if isinstance(seconds, int | float) else None
 
 
-def _is_finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
+    """Whether a run's folder says that the run ended well."""
     try:
         return read_json(folder, STATUS).get("status") == "finished"
     except RunFolderError:
