@@ -145,7 +145,7 @@ class SplitData:
         return self.dataset.inputs * _PIXEL_BYTES
 
 
-def split_data(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> SplitData:  # frozen
+def split_data(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> SplitData:
     """Load the data and split it among the UEs.
 
     Args:
@@ -166,7 +166,7 @@ def split_data(scenario: Scenario, own: Own = Own(), *, source: str = "scenario"
     return SplitData(dataset, training, selection_set, partition)
 
 
-def prepare_learning(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> LearningWorld:  # frozen
+def prepare_learning(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> LearningWorld:
     """Load the data, split it among the UEs, and make the model.
 
     Args:
@@ -215,7 +215,7 @@ class Groundwork:
     founding: Founding
 
 
-def lay_groundwork(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> Groundwork:  # frozen
+def lay_groundwork(scenario: Scenario, own: Own = Own(), *, source: str = "scenario") -> Groundwork:
     """Data, model, edge world and genesis, in memory only.
 
     Args:
@@ -290,7 +290,7 @@ def open_experiment(
 @contextmanager
 def prepare(
     scenario: Scenario,
-    own: Own = Own(),  # frozen
+    own: Own = Own(),
     *,
     chain_file: Path | None = None,
     share_checks: bool = True,

@@ -46,11 +46,9 @@ def reproduce(
     if resume is not None and not (resume / "curves").is_dir():
         raise RunFolderError(str(resume), "is no reproduction: it has no curves/")
     target = resume or folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-reproduce"
-    if resume is None:
-        make_new_folder(target)
-        (target / "curves").mkdir()
     command = shlex.join(["bees", *sys.argv[1:]])
     if resume is None:
+        make_new_folder(target)
         write_json(target, ENVIRONMENT, environment(command))
     changes = override or []
     blocks = load_scenario("paper", changes).blocks
