@@ -1,0 +1,493 @@
+"""The file that a device copies gives the verdicts of ``bees.ledger.proofs``, whatever the bytes are."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bees import light_client
+from bees.core.canonical import decode, encode
+from bees.core.errors import BeesError
+from bees.core.keys import SigningKey, is_signed_by
+from bees.core.model import describe
+from bees.founding import Founding, Members, Task, found
+from bees.ledger.block import Commit, CommitSignature, Header, VoteKind, block_id, vote_bytes
+from bees.ledger.commitments import hash_model
+from bees.ledger.genesis import DeviceRecord, Genesis, ServerRecord, SignedGenesis, check_genesis
+from bees.ledger.merkle import MerkleMap
+from bees.ledger.proofs import ModelProof, check_model_proof
+from bees.ledger.state import Outcome, initial_state, state_tree
+from bees.light_client import ProvedOutcome, RefusedError, TrustedGenesis, check_proof, read_genesis
+from bees.scenario_file import load_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WORDS = np.arange(6, dtype="<i4").tobytes()
+OUTCOME = Outcome(2, hash_model(WORDS), tuple(range(10)), 7)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A founded chain, and keys to commit whatever header a test makes up."""
+
+    founding: Founding
+
+    @classmethod
+    def of(cls, servers: int, name: str = "light") -> Chain:
+        model = describe("tiny", [("w", (6,))], 24)
+        members = Members(servers, np.arange(12) % servers, np.full(12, 100))
+        scenario = load_scenario("quick", [f"name={name!r}"])
+        return cls(found(scenario, members, Task(model, np.zeros(6, np.int32), bytes(32), 100)))
+
+    @property
+    def genesis(self) -> Genesis:
+        return self.founding.genesis.genesis
+
+    @cached_property
+    def trusted(self) -> TrustedGenesis:
+        return read_genesis(encode(self.founding.genesis))
+
+    def header(self, app_hash: bytes, height: int) -> Header:
+        return Header(self.genesis.chain_id, height, bytes(32), bytes(range(32)), app_hash)
+
+    def commit(
+        self,
+        header: Header,
+        *,
+        servers: list[int] | None = None,
+        keys: tuple[SigningKey, ...] | None = None,
+        consensus_round: int = 0,
+        kind: VoteKind = "precommit",
+        says: Callable[[bytes, int, int, VoteKind, bytes | None], bytes] = vote_bytes,
+    ) -> Commit:
+        """A commit of the quorum, or one that is wrong in the ways that are named."""
+        servers = list(range(self.genesis.commit_quorum)) if servers is None else servers
+        keys = keys or self.founding.server_keys
+        message = says(header.chain_id, header.height, consensus_round, kind, block_id(header))
+        votes = tuple(CommitSignature(k, keys[k % len(keys)].sign(message)) for k in servers)
+        return Commit(header.height, consensus_round, block_id(header), votes)
+
+    def proof(self, outcome: Any = OUTCOME, leaf: str = "outcome", height: int = 9, consensus_round: int = 0):
+        """A proof that holds if the leaf is the outcome's."""
+        state = msgspec.structs.replace(initial_state(self.genesis), height=height, round=3, outcome=OUTCOME)
+        tree = state_tree(state)
+        leaves = {**dict(zip(tree.keys, tree.values, strict=True)), leaf: encode(outcome)}
+        tree = MerkleMap.of(leaves)
+        header = self.header(tree.root, height)
+        return ModelProof(header, self.commit(header, consensus_round=consensus_round), outcome, tree.prove(leaf))
+
+    def verdict(self, proof: bytes) -> tuple[Any, ...] | None:
+        """What both checks say of these bytes: what is proved, or None for a refusal."""
+        seen = _light(self.trusted, proof)
+        assert seen == _reference(self.genesis, proof)
+        return seen
+
+
+def _light(trusted: TrustedGenesis, proof: bytes) -> tuple[Any, ...] | None:
+    try:
+        outcome = check_proof(trusted, proof)
+    except RefusedError:
+        return None
+    return outcome.round, outcome.model, outcome.selected, outcome.main_node
+
+
+def _reference(genesis: Genesis, proof: bytes) -> tuple[Any, ...] | None:
+    try:
+        outcome = check_model_proof(genesis, decode(proof, ModelProof), is_signed_by)
+    except BeesError:
+        return None
+    return outcome.round, outcome.model, outcome.selected, outcome.main_node
+
+
+FOUR, TWENTY = Chain.of(4), Chain.of(20)
+VALID = encode(FOUR.proof())
+VALUES = (OUTCOME.round, OUTCOME.model, OUTCOME.selected, OUTCOME.main_node)
+replace = msgspec.structs.replace
+
+
+# What is right
+
+
+@pytest.mark.parametrize("chain", [FOUR, TWENTY, Chain.of(1), Chain.of(17)])
+def test_a_proof_shows_how_the_round_ended(chain: Chain):
+    assert chain.verdict(encode(chain.proof())) == VALUES
+    outcome = check_proof(chain.trusted, encode(chain.proof()))
+    assert outcome.height == 9
+    assert outcome.signers == tuple(range(chain.genesis.commit_quorum))
+
+
+def test_more_signatures_than_a_quorum_are_welcome_and_any_quorum_will_do():
+    proof = TWENTY.proof()
+    for servers in (list(range(20)), list(range(6, 20)), [*range(0, 20, 2), 1, 3, 5, 7]):
+        commit = TWENTY.commit(proof.header, servers=sorted(servers))
+        assert TWENTY.verdict(encode(replace(proof, commit=commit))) == VALUES
+
+
+NUMBERS = [0, 1, 23, 127, 128, 255, 256, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**63 - 1]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_width_of_a_number_is_read(number: int):
+    outcome = Outcome(number, bytes(32), (number, number + 1), number)
+    proof = FOUR.proof(outcome, height=max(1, number), consensus_round=number)
+    assert FOUR.verdict(encode(proof)) == (number, bytes(32), (number, number + 1), number)
+
+
+def test_a_skipped_round_is_shown_as_such():
+    assert FOUR.verdict(encode(FOUR.proof(Outcome(5, bytes(32), (), None)))) == (5, bytes(32), (), None)
+
+
+numbers = st.integers(-(2**63), 2**64 - 1)
+outcomes = st.builds(
+    Outcome, numbers, st.binary(max_size=300), st.lists(numbers, max_size=20).map(tuple), numbers | st.none()
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(outcome=outcomes)
+def test_whatever_a_quorum_has_committed_is_taken_by_both(outcome: Outcome):
+    expected = (outcome.round, outcome.model, outcome.selected, outcome.main_node)
+    assert FOUR.verdict(encode(FOUR.proof(outcome))) == expected
+
+
+def test_the_model_itself_is_held_against_the_proof():
+    outcome = check_proof(FOUR.trusted, VALID)
+    light_client.check_model(outcome, WORDS)
+    for other in (WORDS[:-4], WORDS + bytes(4), bytes(24), b""):
+        with pytest.raises(RefusedError, match=r"not w_g\(2\)"):
+            light_client.check_model(outcome, other)
+
+
+# What is forged
+
+
+def forged_commits(chain: Chain, proof: ModelProof) -> Iterator[tuple[str, Commit]]:
+    header, quorum = proof.header, chain.genesis.commit_quorum
+    all_but_one = list(range(quorum - 1))
+    strangers = tuple(SigningKey.simulated(99, "stranger", k) for k in range(len(chain.founding.server_keys)))
+    one_stranger = (*strangers[:1], *chain.founding.server_keys[1:])
+
+    yield "fewer signatures", chain.commit(header, servers=all_but_one)
+    yield "none", chain.commit(header, servers=[])
+    yield "duplicated signer", chain.commit(header, servers=[0, *all_but_one])
+    yield "signers out of order", chain.commit(header, servers=[*range(1, quorum), 0])
+    yield "unknown signer", chain.commit(header, servers=[*all_but_one, len(chain.founding.server_keys)])
+    yield "far unknown signer", chain.commit(header, servers=[*all_but_one, 2**63 - 1])
+    yield "strangers", chain.commit(header, keys=strangers)
+    yield "one stranger", chain.commit(header, keys=one_stranger)
+    yield "prevotes", chain.commit(header, kind="prevote")
+    yield "votes for nothing", chain.commit(header, says=lambda c, h, r, k, _: vote_bytes(c, h, r, k, None))
+    yield "another height", chain.commit(header, says=lambda c, h, r, k, b: vote_bytes(c, h + 1, r, k, b))
+    yield "another round", chain.commit(header, says=lambda c, h, r, k, b: vote_bytes(c, h, r + 1, k, b))
+    yield "another chain", chain.commit(header, says=lambda _, h, r, k, b: vote_bytes(bytes(32), h, r, k, b))
+    yield "another block", chain.commit(header, says=lambda c, h, r, k, _: vote_bytes(c, h, r, k, bytes(32)))
+    good = chain.commit(header)
+    yield "names another height", replace(good, height=header.height + 1)
+    yield "names another round", replace(good, consensus_round=1)
+    yield "names another block", replace(good, block_id=bytes(32))
+    swapped = [s.signature for s in good.signatures[1::-1]] + [s.signature for s in good.signatures[2:]]
+    votes = tuple(CommitSignature(v.server, s) for v, s in zip(good.signatures, swapped, strict=True))
+    yield "signatures of one another", replace(good, signatures=votes)
+
+
+@pytest.mark.parametrize("chain", [FOUR, TWENTY])
+def test_a_commit_that_is_no_quorum_for_this_block_is_refused(chain: Chain):
+    proof = chain.proof()
+    for name, commit in forged_commits(chain, proof):
+        assert chain.verdict(encode(replace(proof, commit=commit))) is None, name
+
+
+def test_a_header_with_its_hashes_swapped_is_refused():
+    proof = FOUR.proof()
+    fields = ("chain_id", "previous_block", "transactions", "app_hash")
+    for one in fields:
+        for other in fields:
+            if one != other:
+                swapped = {one: getattr(proof.header, other), other: getattr(proof.header, one)}
+                header = replace(proof.header, **swapped)
+                assert FOUR.verdict(encode(replace(proof, header=header))) is None
+                # A quorum behind it helps only where the app hash stays: that header would simply be another block.
+                resigned = replace(proof, header=header, commit=FOUR.commit(header))
+                is_fine = {one, other} == {"previous_block", "transactions"}
+                assert FOUR.verdict(encode(resigned)) == (VALUES if is_fine else None)
+
+
+def test_another_chain_with_the_same_servers_is_refused():
+    other = Chain.of(4, name="other")
+    assert other.founding.server_keys == FOUR.founding.server_keys
+    assert FOUR.verdict(encode(other.proof())) is None
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        replace(OUTCOME, round=3),
+        replace(OUTCOME, model=bytes(32)),
+        replace(OUTCOME, model=OUTCOME.model[:-1]),
+        replace(OUTCOME, selected=OUTCOME.selected[1:]),
+        replace(OUTCOME, selected=(*OUTCOME.selected, 11)),
+        replace(OUTCOME, selected=()),
+        replace(OUTCOME, main_node=8),
+        replace(OUTCOME, main_node=None),
+    ],
+)
+def test_another_outcome_is_refused(outcome: Outcome):
+    assert FOUR.verdict(encode(replace(FOUR.proof(), outcome=outcome))) is None
+
+
+def test_the_right_words_in_another_leaf_are_refused():
+    for leaf in ("outcome ", "outcom", "outcome\0", "ballot", "server/000001"):
+        assert FOUR.verdict(encode(FOUR.proof(leaf=leaf))) is None
+
+
+def test_a_path_that_is_not_the_way_up_is_refused():
+    proof = FOUR.proof()
+    path = proof.path
+    wrong = [
+        replace(path, siblings=path.siblings[:-1]),
+        replace(path, siblings=path.siblings[1:]),
+        replace(path, siblings=()),
+        replace(path, siblings=(*path.siblings, bytes(32))),
+        replace(path, siblings=path.siblings[::-1]),
+        replace(path, siblings=(path.siblings[0] + b"\0", *path.siblings[1:])),
+        replace(path, siblings=(b"", *path.siblings[1:])),
+        replace(path, index=0, total=1, siblings=()),
+        *(replace(path, index=index) for index in (-1, 0, path.index ^ 1, path.total, 2**64 - 1)),
+        *(replace(path, total=total) for total in (-1, 0, 1, path.total - 1, path.total + 1, 2**63 - 1, 2**63)),
+    ]
+    for other in wrong:
+        assert FOUR.verdict(encode(replace(proof, path=other))) is None, other
+
+
+# Bytes
+
+
+def test_every_cut_and_every_addition_is_refused():
+    for end in range(len(VALID)):
+        assert FOUR.verdict(VALID[:end]) is None
+    for more in (b"\0", b"\xc0", VALID[-1:], VALID):
+        assert FOUR.verdict(VALID + more) is None
+        assert FOUR.verdict(more + VALID) is None
+
+
+def test_every_byte_counts():
+    for at, byte in enumerate(VALID):
+        for other in (byte ^ 1, byte ^ 0x80):
+            assert FOUR.verdict(VALID[:at] + bytes([other]) + VALID[at + 1 :]) is None
+
+
+def spellings(value: Any) -> Iterator[bytes]:
+    """The canonical spelling of a value first, then all others in which one thing in it is spelled longer."""
+    heads: list[bytes]
+    match value:
+        case None:
+            yield from (b"\xc0", b"\xc2", b"\xc3", b"\x80", b"\xd4\x01\x00")
+            return
+        case int():
+            wide = [(0xCC, 1), (0xCD, 2), (0xCE, 4), (0xCF, 8), (0xD0, 1), (0xD1, 2), (0xD2, 4), (0xD3, 8)]
+            yield encode(value)
+            for tag, size in wide:
+                if value.bit_length() < 8 * size or (tag < 0xD0 and value.bit_length() <= 8 * size):
+                    yield bytes([tag]) + value.to_bytes(size, "big")
+            yield from (msgspec.msgpack.encode(float(value)), msgspec.msgpack.encode(str(value)))
+            return
+        case bytes():
+            tail, heads = value, []
+            for tag, size in ((0xC4, 1), (0xC5, 2), (0xC6, 4), (0xD9, 1), (0xDA, 2), (0xDB, 4)):
+                if len(value) < 256**size:
+                    heads.append(bytes([tag]) + len(value).to_bytes(size, "big"))
+            yield from (head + tail for head in heads)
+            return
+        case list():
+            parts = [list(spellings(part)) for part in value]
+            tail = b"".join(part[0] for part in parts)
+            heads = [bytes([0x90 + len(value)])] if len(value) < 16 else []
+            heads += [bytes([tag]) + len(value).to_bytes(size, "big") for tag, size in ((0xDC, 2), (0xDD, 4))]
+            yield from (head + tail for head in heads)
+            for at, others in enumerate(parts):
+                before, after = (b"".join(p[0] for p in side) for side in (parts[:at], parts[at + 1 :]))
+                yield from (heads[0] + before + other + after for other in others[1:])
+        case _:
+            raise NotImplementedError(value)
+
+
+def test_every_other_spelling_is_refused():
+    plain = msgspec.msgpack.decode(VALID)
+    canonical, *others = dict.fromkeys(spellings(plain))
+    assert canonical == VALID
+    assert len(others) > 100
+    for other in others:
+        assert FOUR.verdict(other) is None
+
+
+edits = st.lists(
+    st.tuples(st.sampled_from(["put", "insert", "delete", "copy"]), st.integers(0, 2**16), st.binary(max_size=9)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def edited(data: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
+    for kind, where, piece in changes:
+        at = where % (len(data) + 1)
+        match kind:
+            case "put":
+                data = data[:at] + piece + data[at + len(piece) :]
+            case "insert":
+                data = data[:at] + piece + data[at:]
+            case "delete":
+                data = data[:at] + data[at + len(piece) :]
+            case _:
+                data = data[:at] + data[at // 2 : at // 2 + 40] + data[at:]
+    return data
+
+
+@settings(deadline=None, max_examples=300)
+@given(changes=edits)
+def test_random_edits_get_the_same_verdict(changes: list[tuple[str, int, bytes]]):
+    data = edited(VALID, changes)
+    assert FOUR.verdict(data) == (VALUES if data == VALID else None)
+
+
+plain_values = st.recursive(
+    st.none() | st.booleans() | numbers | st.binary(max_size=64) | st.text(max_size=5) | st.floats(),
+    lambda inner: st.lists(inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.binary(max_size=80) | plain_values.map(msgspec.msgpack.encode), where=st.integers(0, 60))
+def test_hostile_bytes_are_refused_and_nothing_else_happens(data: bytes, where: int):
+    assert FOUR.verdict(data) is None
+    # At any depth of something that starts well.
+    assert FOUR.verdict(VALID[:where] + data) is None
+    with pytest.raises(RefusedError):
+        read_genesis(data)
+
+
+@pytest.mark.parametrize("bomb", [b"\x91", b"\x92", b"\xdc\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"])
+def test_bombs_cost_nothing(bomb: bytes):
+    genesis = b"\x92\x94" + bomb * 200_000
+    for hostile in (bomb * 200_000, VALID[:2] + bomb, VALID[:-1] + bomb):
+        assert FOUR.verdict(hostile) is None
+    for hostile in (bomb * 200_000, genesis):
+        with pytest.raises(RefusedError):
+            read_genesis(hostile)
+
+
+# The genesis
+
+
+def test_the_genesis_is_read_as_the_ledger_reads_it():
+    genesis = TWENTY.genesis
+    assert TWENTY.trusted.chain_id == genesis.chain_id
+    assert TWENTY.trusted.server_keys == tuple(server.public_key for server in genesis.servers)
+    assert TWENTY.trusted.device_keys == tuple(device.public_key for device in genesis.devices)
+    assert TWENTY.trusted.signatures == TWENTY.founding.genesis.signatures
+    assert TWENTY.trusted.quorum == genesis.commit_quorum
+    light_client.check_genesis(TWENTY.trusted)
+
+
+def test_the_fields_that_the_light_client_relies_on_stand_where_it_says():
+    assert SignedGenesis.__struct_fields__ == ("genesis", "signatures")
+    assert Genesis.__struct_fields__[1:3] == ("servers", "devices")
+    assert ServerRecord.__struct_fields__[0] == DeviceRecord.__struct_fields__[0] == "public_key"
+    assert ModelProof.__struct_fields__ == ("header", "commit", "outcome", "path")
+    assert Header.__struct_fields__ == ("chain_id", "height", "previous_block", "transactions", "app_hash")
+    assert Commit.__struct_fields__ == ("height", "consensus_round", "block_id", "signatures")
+    assert Outcome.__struct_fields__ == ("round", "model", "selected", "main_node")
+
+
+@pytest.mark.parametrize("servers", range(1, 32))
+def test_the_quorum_is_the_ledgers(servers: int):
+    keys = tuple(bytes([k]) * 32 for k in range(servers))
+    records = tuple(ServerRecord(key, 1, 1) for key in keys)
+    assert TrustedGenesis(b"", keys, (), ()).quorum == replace(FOUR.genesis, servers=records).commit_quorum
+
+
+def is_accepted(data: bytes) -> bool:
+    try:
+        light_client.check_genesis(read_genesis(data))
+    except RefusedError:
+        return False
+    return True
+
+
+def test_a_genesis_that_not_every_server_has_signed_is_refused():
+    signed = FOUR.founding.genesis
+    check_genesis(signed)
+    assert is_accepted(encode(signed))
+    signatures = signed.signatures
+    for others in (signatures[:-1], (*signatures, signatures[0]), signatures[::-1], (bytes(64), *signatures[1:]), ()):
+        assert not is_accepted(encode(replace(signed, signatures=others)))
+    twice = replace(signed.genesis, servers=(*signed.genesis.servers[:3], signed.genesis.servers[0]))
+    keys = (*FOUR.founding.server_keys[:3], FOUR.founding.server_keys[0])
+    message = b"bees genesis\0" + twice.chain_id
+    assert not is_accepted(encode(SignedGenesis(twice, tuple(key.sign(message) for key in keys))))
+    nobody = replace(signed.genesis, servers=())
+    assert not is_accepted(encode(SignedGenesis(nobody, ())))
+
+
+@settings(deadline=None, max_examples=150)
+@given(changes=edits)
+def test_a_genesis_that_was_edited_is_refused(changes: list[tuple[str, int, bytes]]):
+    right = encode(FOUR.founding.genesis)
+    data = edited(right, changes)
+    assert is_accepted(data) == (data == right)
+
+
+# The file
+
+
+def test_it_imports_only_what_a_device_has():
+    tree = ast.parse(Path(light_client.__file__).read_text())
+    found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    found |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    outside = {name.partition(".")[0] for name in found if name} - set(sys.stdlib_module_names)
+    assert outside == {"blake3", "nacl"}
+
+
+VENDORED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import light_client as lc
+folder = Path(sys.argv[1])
+genesis = lc.read_genesis((folder / "genesis").read_bytes())
+lc.check_genesis(genesis)
+outcome = lc.check_proof(genesis, (folder / "proof").read_bytes())
+assert not [name for name in sys.modules if name.partition(".")[0] in ("bees", "msgspec", "numpy")]
+print(outcome.round, outcome.model.hex())
+"""
+
+
+def test_a_copy_of_the_file_works_on_its_own(tmp_path: Path):
+    shutil.copy(light_client.__file__, tmp_path)
+    (tmp_path / "genesis").write_bytes(encode(FOUR.founding.genesis))
+    (tmp_path / "proof").write_bytes(VALID)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", VENDORED, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == f"2 {OUTCOME.model.hex()}\n"
+
+
+def test_what_is_proved_is_frozen():
+    outcome = check_proof(FOUR.trusted, VALID)
+    with pytest.raises(AttributeError):
+        outcome.round = 3  # pyright: ignore[reportAttributeAccessIssue]  # that is the point
+    assert isinstance(outcome, ProvedOutcome)
