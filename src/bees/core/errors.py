@@ -35,6 +35,7 @@ failed verification or a run that could not end well.
     ├── DoubleSignError              a signer refused to sign a second, different duty (exit 1)
     ├── EngineError                  the engine that orders blocks cannot go on (exit 1)
     ├── ChainFileError               a chain file that is cut, altered or not a chain (exit 1)
+    │   └── StorageError             its disk is full, read-only or failing; says nothing of the chain (exit 2)
     └── NoDeviceLeftError            every device is empty (exit 1)
 
 The subclasses of TransactionError and BlockError stand beside the rules that they guard, in
@@ -391,6 +392,16 @@ class ChainFileError(BeesError):
     @property
     def message(self) -> str:
         return f"{self.path}: {self.problem}"
+
+
+@dataclass(eq=False)
+class StorageError(ChainFileError):
+    """The disk or the memory under a chain file is full, read-only or failing.
+
+    A fact about one machine, never about the chain: who meets it stops, and gives no verdict.
+    """
+
+    exit_code: ClassVar[int] = 2
 
 
 @dataclass(eq=False)

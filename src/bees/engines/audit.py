@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bees.contract.description import DEFAULT_FUEL_LIMIT
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
-from bees.core.errors import BeesError, ChainFileError, CodecError, MissingBlobError, VirtualMachineError
+from bees.core.errors import BeesError, ChainFileError, CodecError, MissingBlobError, StorageError, VirtualMachineError
 from bees.core.fixed_point import bytes_to_words
 from bees.engines.blobs import ReadUpdates
 from bees.engines.chain_file import ChainReader
@@ -117,6 +117,7 @@ def verify_chain(
     Raises:
         VirtualMachineError: this machine cannot judge, for want of memory or of the runtime that the genesis pins,
             or since the genesis' fuel limit is above ``fuel_cap``. It says nothing of the chain.
+        StorageError: the disk does not let the file be read. It says nothing of the chain either.
     """
     progress = _Progress()
     try:
@@ -124,7 +125,7 @@ def verify_chain(
             _check_chain(reader, machine or _shipped_machine, expected_genesis, fuel_cap, progress)
             progress.at = None
             reader.check_integrity()
-    except VirtualMachineError:
+    except (VirtualMachineError, StorageError):
         raise
     except MemoryError as error:
         raise VirtualMachineError("this machine has no memory left to judge the chain with") from error

@@ -1,7 +1,8 @@
 """The chain file: one SQLite database that holds all that is needed to replay a chain, and nothing else.
 
 Each block is appended in one transaction with ``synchronous=FULL``: a crash at any byte loses nothing that was
-committed. Readers never write, not even beside the file.
+committed. A new file gets its name when it holds its genesis, so that a file that is there can be gone on with.
+Readers never write, not even beside the file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from bees.core.canonical import decode, encode
-from bees.core.errors import ChainFileError, CodecError
+from bees.core.errors import ChainFileError, CodecError, StorageError
+from bees.engines.disk import explain, explain_sqlite, sync_folder
 from bees.ledger.block import block_id
 from bees.ledger.commitments import hash_model
 from bees.ledger.genesis import SignedGenesis
@@ -75,28 +77,24 @@ class ChainWriter:
             initial_model: words of w_g(0) as raw little-endian int32.
 
         Raises:
-            ChainFileError: the file exists or cannot be written, or the words are not those of the genesis.
+            ChainFileError: the file exists, or the words are not those of the genesis.
+            StorageError: it cannot be written.
         """
         if path.exists():
             raise ChainFileError(str(path), "exists already; choose another name")
         if hash_model(initial_model) != signed.genesis.initial_model:
             raise ChainFileError(str(path), "the words of w_g(0) are not those that the genesis names")
         with typed_errors(path):
-            connection = _connect_to_write(path)
-            try:
-                _fill(connection, signed, initial_model)
-            except sqlite3.Error:
-                connection.close()
-                path.unlink()
-                raise
-        return cls(path, connection, 0)
+            _make(path, signed, initial_model)
+            return cls(path, _connect_to_write(path), 0)
 
     @classmethod
     def resume(cls, path: Path) -> ChainWriter:
         """Go on with a chain file.
 
         Raises:
-            ChainFileError: it is none, or cannot be written.
+            ChainFileError: it is none.
+            StorageError: it cannot be read or written.
         """
         with ChainReader(path) as reader:
             reader.check_schema()
@@ -113,7 +111,8 @@ class ChainWriter:
             blobs: bytes by commitment.
 
         Raises:
-            ChainFileError: it is not the next block, or cannot be written, such as to a full disk.
+            ChainFileError: it is not the next block.
+            StorageError: it cannot be written, such as to a full disk; the file is as it was before.
         """
         height = block.header.height
         if height != self.height + 1:
@@ -129,7 +128,7 @@ class ChainWriter:
         """Move everything into the one file, and let go of it.
 
         Raises:
-            ChainFileError: the disk is full; the write-ahead log then stays beside the file, and nothing is lost.
+            StorageError: the disk is full; the write-ahead log then stays beside the file, and nothing is lost.
         """
         with typed_errors(self.path):
             try:
@@ -160,19 +159,20 @@ class ChainReader:
 
         Raises:
             ChainFileError: there is none, or it is not SQLite.
+            StorageError: the disk does not let it be read, or holds no copy of it where a writer has crashed.
         """
         self.path = path
         self._open = ExitStack()
-        if not path.is_file():
-            raise ChainFileError(str(path), "there is no such file")
         with typed_errors(path):
+            if not path.is_file():
+                raise ChainFileError(str(path), "there is no such file")
             try:
                 # "immutable" keeps SQLite from taking locks and from writing -wal and -shm files.
                 uri = self._copied().as_uri() if _has_log(path) else f"{path.resolve().as_uri()}?mode=ro&immutable=1"
                 connection = sqlite3.connect(uri, uri=True, isolation_level=None)
                 self._connection = self._open.enter_context(closing(connection))
                 _harden(self._connection)
-            except (sqlite3.Error, OSError):
+            except (sqlite3.Error, OSError, MemoryError):
                 self.close()
                 raise
 
@@ -294,43 +294,83 @@ class ChainReader:
         return target
 
 
-@contextmanager
-def typed_errors(path: Path) -> Generator[None]:
-    """Turn whatever SQLite or the file system complains about into a ChainFileError.
+def settle(path: Path) -> None:
+    """Move what a crashed writer has left in its write-ahead log into the chain file, as only its next writer may.
 
     Raises:
-        ChainFileError: in place of it.
+        ChainFileError: it is no database.
+        StorageError: it cannot be written.
+    """
+    with typed_errors(path):
+        if _has_log(path):
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextmanager
+def typed_errors(path: Path) -> Generator[None]:
+    """Turn whatever SQLite or the file system complains about into an error of ours.
+
+    Raises:
+        StorageError: it is about the disk or the memory of this machine.
+        ChainFileError: it is about what the file holds.
     """
     try:
         yield
-    except sqlite3.OperationalError as error:
-        fix = ": free some space, nothing that was committed is lost" if "full" in str(error) else ""
-        raise ChainFileError(str(path), f"{error}{fix}") from error
-    except (sqlite3.Error, OSError, OverflowError, MemoryError, UnicodeError) as error:
+    except sqlite3.Error as error:
+        problem = explain_sqlite(error)
+        if problem is not None:
+            raise StorageError(str(path), problem) from error
         raise ChainFileError(str(path), str(error) or type(error).__name__) from error
+    except OSError as error:
+        raise StorageError(str(path), explain(error)) from error
+    except MemoryError as error:
+        raise StorageError(str(path), "this machine has no memory left for it") from error
+    except (OverflowError, UnicodeError) as error:
+        raise ChainFileError(str(path), str(error)) from error
+
+
+def _make(path: Path, signed: SignedGenesis, initial_model: bytes) -> None:
+    """Make a file that holds its genesis from the moment that it is there under its name."""
+    draft = path.with_name(f"{path.name}.draft")
+    _discard(draft)
+    try:
+        with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+            _fill(connection, signed, initial_model)
+        draft.rename(path)
+        sync_folder(path.parent)
+    except (sqlite3.Error, OSError):
+        _discard(draft)
+        raise
+
+
+def _discard(draft: Path) -> None:
+    for leftover in (draft, draft.with_name(f"{draft.name}-journal")):
+        leftover.unlink(missing_ok=True)
+
+
+def _fill(connection: sqlite3.Connection, signed: SignedGenesis, initial_model: bytes) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    with connection:
+        connection.execute("BEGIN")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        for statement in TABLES.values():
+            connection.execute(statement)
+        connection.execute("INSERT INTO genesis VALUES(0, ?)", (encode(signed),))
+        connection.execute("INSERT INTO blob VALUES(?, ?)", (signed.genesis.initial_model, initial_model))
+        connection.execute("INSERT INTO tip VALUES(0, 0, ?)", (signed.genesis.chain_id,))
 
 
 def _connect_to_write(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
-
-
-def _fill(connection: sqlite3.Connection, signed: SignedGenesis, initial_model: bytes) -> None:
-    with connection:
-        connection.execute("BEGIN")
-        for statement in TABLES.values():
-            connection.execute(statement)
-        connection.execute("INSERT INTO genesis VALUES(0, ?)", (encode(signed),))
-        connection.execute("INSERT INTO blob VALUES(?, ?)", (signed.genesis.initial_model, initial_model))
-        connection.execute("INSERT INTO tip VALUES(0, 0, ?)", (signed.genesis.chain_id,))
 
 
 def _harden(connection: sqlite3.Connection) -> None:

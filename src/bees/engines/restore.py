@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bees.core.errors import ChainFileError
 from bees.engines.audit import iter_chain
-from bees.engines.chain_file import ChainReader
+from bees.engines.chain_file import ChainReader, settle
 from bees.ledger.transactions import Publish
 
 if TYPE_CHECKING:
@@ -33,10 +33,13 @@ def restore(path: Path, engine: EmbeddedEngine, blobs: BlobStore) -> Iterator[Co
         each block, when all replicas have taken it in.
 
     Raises:
-        ChainFileError: the file cannot be read, or starts from another genesis.
+        StorageError: the disk does not let the file be read, or its log be moved into it.
+        ChainFileError: the file is damaged, or starts from another genesis.
         BlockError: a block in it is not right.
         MissingBlobError: an update is not in the file, or ``blobs`` is not what the runners read from.
     """
+    # Reading beside a log would copy the file, and a run that is killed then would leave its copies behind.
+    settle(path)
     with ChainReader(path) as reader:
         if reader.genesis().genesis.chain_id != engine.state.genesis.chain_id:
             raise ChainFileError(
