@@ -105,6 +105,8 @@ def found(scenario: Scenario, members: Members, task: Task) -> Founding:
             ledger.collect_heights, ledger.attest_heights, ledger.publish_heights, ledger.publish_ranks
         ),
         costs=DutyCosts(_mj(ledger.attest_cost_j), _mj(ledger.publish_cost_j), _mj(ledger.harvest_j)),
+        penalty_rounds=ledger.penalty_rounds,
+        verification=ledger.verification,
         virtual_machine=describe_virtual_machine(fuel_limit=ledger.fuel),
     )
     return Founding(sign_genesis(genesis, server_keys), server_keys, device_keys, task.initial_model)

@@ -31,6 +31,7 @@ ModelName = Literal["mlp", "cnn"]
 SelectionSet = Literal["test", "validation"]
 ContractName = Literal["fedavg", "argmax"]
 PolReading = Literal["capacity_over_battery", "capacity_times_battery", "loss_reduction", "round_robin"]
+VerificationReading = Literal["all_servers", "main_node"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -201,10 +202,14 @@ class Ledger(Section, frozen=True):
         collect_heights: heights after which COLLECT closes even if updates are missing.
         attest_heights: heights after which ATTEST closes even if attestations are missing.
         publish_heights: heights that each rank has to publish.
-        publish_ranks: ranks that are tried before the round is skipped.
+        publish_ranks: ranks that are tried before the round is skipped. With more than f of N = 3f+1, an honest
+            server has its turn in every round.
         attest_cost_j: what one attestation costs a server's ledger account.
         publish_cost_j: what one publication costs it.
         harvest_j: what it gains per round.
+        penalty_rounds: for how many rounds after its offence a convicted participant has no turn.
+        verification: ``all_servers`` verify updates and execute the contract, or the ``main_node`` alone, as the
+            paper has it; the others then take its word.
         fuel: limit of one contract call; an auditor judges no chain that grants more than the upper bound.
     """
 
@@ -216,10 +221,12 @@ class Ledger(Section, frozen=True):
     collect_heights: Count = 3
     attest_heights: Count = 3
     publish_heights: Count = 2
-    publish_ranks: Count = 3
+    publish_ranks: Count = 7
     attest_cost_j: NonNegative = 50.0
     publish_cost_j: NonNegative = 20.0
     harvest_j: NonNegative = 0.0
+    penalty_rounds: Annotated[int, Meta(ge=0, le=2**31)] = 10
+    verification: VerificationReading = "all_servers"
     fuel: Annotated[int, Meta(ge=1, le=100_000_000_000)] = 1_000_000_000
 
 

@@ -91,6 +91,8 @@ class World:
             pol="capacity_over_battery",
             phases=PhaseLengths(2, 2, 2, 2),
             costs=DutyCosts(1, 10, 2),
+            penalty_rounds=3,
+            verification="all_servers",
             virtual_machine=describe_virtual_machine(),
         )
 

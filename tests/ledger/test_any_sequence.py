@@ -22,7 +22,7 @@ from bees.ledger.genesis import DutyCosts, PhaseLengths, ServerRecord
 from bees.ledger.refusals import InvalidTransactionError
 from bees.ledger.replay import replay
 from bees.ledger.state import Phase, state_tree
-from bees.ledger.transactions import Publish, Signed, Transaction, sign
+from bees.ledger.transactions import Deploy, Evidence, Publish, Signed, Statement, Transaction, sign
 
 if TYPE_CHECKING:
     from bees.core.keys import SigningKey
@@ -46,6 +46,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "commitment": st.binary(min_size=32, max_size=32),
     "previous_model": st.just(bytes(32)),
     "model": st.just(bytes(32)),
+    "second": st.none(),
     "chain_id": st.just(bytes(32)),
     "code": CODES,
     "approvals": st.just(()),
@@ -66,14 +67,25 @@ class AnySequence(RuleBasedStateMachine):
         lengths=st.tuples(*[st.integers(1, 4)] * 4),
         batteries_mj=st.lists(st.sampled_from([0, 15, 1000, 1000, 1000]), min_size=SERVERS, max_size=SERVERS),
         costs=st.tuples(*[st.sampled_from([0, 1, 10])] * 3),
-        pol=st.sampled_from(["capacity_over_battery", "capacity_times_battery", "loss_reduction", "round_robin"]),
+        readings=st.tuples(
+            st.sampled_from(["capacity_over_battery", "capacity_times_battery", "loss_reduction", "round_robin"]),
+            st.sampled_from(["all_servers", "all_servers", "main_node"]),
+        ),
     )
-    def found(self, lengths: tuple[int, ...], batteries_mj: list[int], costs: tuple[int, ...], pol: str) -> None:
+    def found(
+        self, lengths: tuple[int, ...], batteries_mj: list[int], costs: tuple[int, ...], readings: tuple[str, str]
+    ) -> None:
         servers = [
             ServerRecord(record.public_key, record.capacity_hz, battery_mj)
             for record, battery_mj in zip(genesis().servers, batteries_mj, strict=True)
         ]
-        self.world = World.of(servers=tuple(servers), phases=PhaseLengths(*lengths), costs=DutyCosts(*costs), pol=pol)
+        self.world = World.of(
+            servers=tuple(servers),
+            phases=PhaseLengths(*lengths),
+            costs=DutyCosts(*costs),
+            pol=readings[0],
+            verification=readings[1],
+        )
         self.pool: list[Signed] = []
         self.sent: list[Signed] = []
 
@@ -127,6 +139,17 @@ class AnySequence(RuleBasedStateMachine):
     def servers_deploy(self, code: bytes, approvers: tuple[int, ...]) -> None:
         self.send(self.world.deploy(code, approvers))
 
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), reporter=SERVER)
+    def a_server_accuses_somebody(self, data: st.DataObject, reporter: int) -> None:
+        duties = [Statement(s.body, s.signature) for s in self.sent if not isinstance(s.body, Deploy | Evidence)]
+        chosen = data.draw(st.lists(st.sampled_from(duties), min_size=1, max_size=2)) if duties else []
+        if not chosen:
+            return
+        first, *rest = sorted(chosen, key=lambda statement: encode(statement.body))
+        body = Evidence(self.world.genesis.chain_id, reporter, first, rest[0] if rest else None)
+        self.send(sign(body, SERVER_KEYS[reporter]))
+
     @rule(body=values_of(Transaction), key=st.sampled_from(KEYS))
     def anybody_sends_anything(self, body: Transaction, key: SigningKey) -> None:
         mine = msgspec.structs.replace(body, chain_id=self.world.genesis.chain_id)
@@ -136,7 +159,8 @@ class AnySequence(RuleBasedStateMachine):
     @rule(data=st.data())
     def somebody_changes_what_was_sent(self, data: st.DataObject) -> None:
         signed = data.draw(st.sampled_from(self.sent))
-        names = data.draw(st.sets(st.sampled_from(signed.body.__struct_fields__), min_size=1, max_size=2))
+        fields = [name for name in signed.body.__struct_fields__ if name != "first"]
+        names = data.draw(st.sets(st.sampled_from(fields), min_size=1, max_size=2))
         body = msgspec.structs.replace(signed.body, **{name: data.draw(FIELDS[name]) for name in names})
         self.send(Signed(body, signed.signature), *(sign(body, key) for key in authors_of(body)))
 
@@ -190,7 +214,9 @@ class AnySequence(RuleBasedStateMachine):
         assert all(
             0 <= d.server < SERVERS and d.first_round <= state.round <= d.last_round for d in state.delegations.values()
         )
-        assert (state.ballot is not None) == (state.phase is Phase.PUBLISH)
+        is_elected_early = state.genesis.verification == "main_node" and state.phase is Phase.ATTEST
+        assert (state.ballot is not None) == (state.phase is Phase.PUBLISH or is_elected_early)
+        assert all(state.round <= last <= state.round + 3 for last in state.convictions.values())
         assert not state.attestations or state.phase is not Phase.COLLECT
         assert state_tree(state).root == self.world.application.app_hash
 

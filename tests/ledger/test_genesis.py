@@ -36,6 +36,8 @@ OTHER: dict[str, Any] = {
     "pol": "round_robin",
     "phases": PhaseLengths(4, 3, 2, 4),
     "costs": DutyCosts(10, 50, 6),
+    "penalty_rounds": 4,
+    "verification": "main_node",
     "virtual_machine": msgspec.structs.replace(USUAL.virtual_machine, fuel_limit=1),
 }
 

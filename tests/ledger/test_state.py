@@ -52,6 +52,7 @@ def test_every_field_of_the_state_is_in_the_app_hash():
         "attestations": {0: Attestation((), ())},
         "ballot": Ballot((), ()),
         "outcome": Outcome(0, bytes(32), (), None),
+        "convictions": {("server", 1): 1},
     }
     assert other.keys() == set(State.__struct_fields__)
     roots = {state_tree(replace(STATE, **{name: value})).root for name, value in other.items()}

@@ -18,6 +18,7 @@ from bees.core.model import describe
 from bees.ledger.application import Application, Memo
 from bees.ledger.block import Batch, Block, Commit, CommitSignature, Header, block_id, vote_bytes
 from bees.ledger.commitments import commit_to_update, hash_contract, hash_model
+from bees.ledger.execution import ContractResult
 from bees.ledger.genesis import (
     DeviceRecord,
     DutyCosts,
@@ -39,7 +40,6 @@ from bees.ledger.transactions import (
     approval_bytes,
     sign,
 )
-from bees.ledger.transition import ContractResult
 
 if TYPE_CHECKING:
     from bees.ledger.state import State
@@ -70,6 +70,8 @@ def genesis(**changes: Any) -> Genesis:
         pol="capacity_over_battery",
         phases=PhaseLengths(collect=4, attest=3, publish=2, publish_ranks=3),
         costs=DutyCosts(attest_mj=10, publish_mj=50, harvest_mj=5),
+        penalty_rounds=3,
+        verification="all_servers",
         virtual_machine=describe_virtual_machine(),
     )
     return msgspec.structs.replace(usual, **changes)

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from bees.core.errors import DoubleSignError, MissingBlobError, VirtualMachineError
 from bees.ledger.commitments import commit_to_update, hash_model
+from bees.ledger.execution import ContractResult
 from bees.ledger.refusals import InvalidTransactionError
 from bees.ledger.state import ServerAccount
 from bees.ledger.transactions import Attest
-from bees.ledger.transition import ContractResult
 from bees.protocol.server import attest, held_updates, publish
 from bees.protocol.signer import MemoryJournal, Signer
 from ledger.world import DEVICES, FAILING_CONTRACT, SERVER_KEYS, SERVERS, World, weights

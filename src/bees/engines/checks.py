@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from bees.core.stopwatch import PhaseTimer
     from bees.engines.tally import SignatureCheck
+    from bees.ledger.execution import ContractResult, ContractRunner
     from bees.ledger.genesis import Genesis
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
-    from bees.ledger.transition import ContractResult, ContractRunner
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

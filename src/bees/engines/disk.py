@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _FULL = "free some space; nothing that was committed is lost"
 _RIGHTS = "change the rights, or choose another place"
 _READ_ONLY = "choose a place that can be written"
+_IN_THE_WAY = "a file stands where a folder is needed; choose another place"
 _FIXES = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -20,7 +21,8 @@ _FIXES = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: _READ_ONLY,
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another place",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
     errno.EIO: "the disk fails; save what you can",
 }
 _SQLITE_FIXES = {

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from bees.core.stopwatch import PhaseTimer
     from bees.engines.network import Link
     from bees.ledger.block import Block, Commit, Verifier
+    from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.state import State
-    from bees.ledger.transition import ContractRunner
 
 _DEFAULT_LENGTHS = TimeoutLengths()
 _PATIENCE_US = 3_600_000_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bees.core.errors import ContractError, MissingBlobError
 from bees.core.fixed_point import bytes_to_words, words_to_bytes
 from bees.ledger.commitments import commit_to_update, hash_model
-from bees.ledger.transition import ContractResult
+from bees.ledger.execution import ContractResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,10 +20,10 @@ from bees.ledger.transition import apply_transaction
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.merkle import MerklePath
     from bees.ledger.transactions import Signed
-    from bees.ledger.transition import ContractRunner
 
 _MEMO_LIMIT = 1 << 14
 

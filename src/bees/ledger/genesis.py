@@ -20,6 +20,9 @@ Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
+VerificationReading = Literal["all_servers", "main_node"]
+"""Who verifies updates and executes the contract: every server, or the main node alone, as the paper has it."""
+
 PolReading = Literal["capacity_over_battery", "capacity_times_battery", "loss_reduction", "round_robin"]
 
 _SAMPLE_TOTAL_LIMIT = 2**32
@@ -71,11 +74,11 @@ class PhaseLengths(Record, frozen=True):
 
 
 class DutyCosts(Record, frozen=True):
-    """What duties cost a server's account, in millijoule.
+    """What duties cost a server's account, in millijoule, whether they are done or not: silence saves nothing.
 
     Attributes:
         attest_mj: one attestation.
-        publish_mj: one publication.
+        publish_mj: one turn to publish.
         harvest_mj: what every account gains per round.
     """
 
@@ -100,6 +103,8 @@ class Genesis(Record, frozen=True, dict=True):
         pol: the reading of Proof of Learning.
         phases: lengths of the three phases.
         costs: of duties.
+        penalty_rounds: for how many rounds after its offence a convicted participant has no turn.
+        verification: who verifies updates and executes the contract.
         virtual_machine: the runtime that executes contracts, and its limits.
     """
 
@@ -115,6 +120,8 @@ class Genesis(Record, frozen=True, dict=True):
     pol: PolReading
     phases: PhaseLengths
     costs: DutyCosts
+    penalty_rounds: Natural
+    verification: VerificationReading
     virtual_machine: VirtualMachineDescription
 
     @cached_property

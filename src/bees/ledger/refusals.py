@@ -16,6 +16,8 @@
     ├── EmptyAccountError          a server without battery has no duties
     ├── NotElectedError            another server's turn to publish
     ├── WrongResultError           not the contract's result
+    ├── ConvictedError             its author has lost its turns
+    ├── EvidenceError              evidence that proves nothing, or nothing new
     └── DeployError                a change of contract without right
 
     BlockError
@@ -185,6 +187,30 @@ class WrongResultError(TransactionError):
     @property
     def message(self) -> str:
         return f"server {self.server} published a wrong result: {self.problem}"
+
+
+@dataclass(eq=False)
+class ConvictedError(TransactionError):
+    """The author was convicted of a lie, and has lost its turns."""
+
+    kind: str
+    index: int
+    last_round: int
+
+    @property
+    def message(self) -> str:
+        return f"{self.kind} {self.index} is convicted, and has no turn up to round {self.last_round}"
+
+
+@dataclass(eq=False)
+class EvidenceError(TransactionError):
+    """Evidence that proves nothing, or nothing new."""
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"evidence: {self.problem}"
 
 
 @dataclass(eq=False)

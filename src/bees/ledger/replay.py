@@ -13,9 +13,9 @@ from bees.ledger.refusals import BrokenLinkError, TransactionRootError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.state import State
-    from bees.ledger.transition import ContractRunner
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -19,6 +20,10 @@ class Phase(StrEnum):
     COLLECT = "collect"
     ATTEST = "attest"
     PUBLISH = "publish"
+
+
+Participant = tuple[Literal["server", "device"], int]
+"""A server or device by its index in the genesis."""
 
 
 class ServerAccount(Record, frozen=True):
@@ -131,8 +136,10 @@ class State(Struct, frozen=True):
         delegations: by device.
         updates: of the open round, by device.
         attestations: of the open round, by server.
-        ballot: frozen when ATTEST closed, else None.
+        ballot: frozen when ATTEST closed, else None. Where the main node verifies alone, its ranking is there from
+            the end of COLLECT on.
         outcome: of the last closed round, or None before the first.
+        convictions: for each convicted participant, the last round in which it has no turn.
     """
 
     genesis: Genesis
@@ -150,11 +157,23 @@ class State(Struct, frozen=True):
     attestations: Mapping[int, Attestation]
     ballot: Ballot | None
     outcome: Outcome | None
+    convictions: Mapping[Participant, int]
 
     @property
     def active_servers(self) -> tuple[int, ...]:
         """Servers that have duties, ascending."""
         return tuple(index for index, account in enumerate(self.servers) if account.is_active)
+
+    @property
+    def attesters(self) -> tuple[int, ...]:
+        """Servers whose attestation counts in this round, ascending: all active ones, or the main node alone."""
+        if self.genesis.verification == "all_servers":
+            return self.active_servers
+        return self.ballot.ranking if self.ballot else ()
+
+    def is_convicted(self, participant: Participant) -> bool:
+        """Whether it has lost its turns for now."""
+        return self.convictions.get(participant, 0) >= self.round
 
     @property
     def turn(self) -> int:
@@ -163,10 +182,11 @@ class State(Struct, frozen=True):
 
     @property
     def main_node(self) -> int | None:
-        """Server that may publish in the next block, or None when nobody may."""
+        """Server that may publish in the next block; None when nobody may, as in the turn of a convicted one."""
         if self.phase is not Phase.PUBLISH or self.ballot is None or self.turn >= len(self.ballot.ranking):
             return None
-        return self.ballot.ranking[self.turn]
+        server = self.ballot.ranking[self.turn]
+        return None if self.is_convicted(("server", server)) else server
 
 
 def initial_state(genesis: Genesis) -> State:
@@ -187,6 +207,7 @@ def initial_state(genesis: Genesis) -> State:
         attestations={},
         ballot=None,
         outcome=None,
+        convictions={},
     )
 
 
@@ -198,6 +219,7 @@ def state_tree(state: State) -> MerkleMap:
         "ballot": state.ballot,
         "contract": (hash_contract(state.contract), next_contract, state.deploys),
         "chain": state.genesis.chain_id,
+        "convictions": tuple(sorted(state.convictions.items())),
         "delegations": tuple(sorted(state.delegations.items())),
         "outcome": state.outcome,
         "round": (state.height, state.round, state.phase.value, state.phase_opened, state.model),

@@ -120,9 +120,36 @@ class Deploy(Record, frozen=True, tag="deploy"):
     approvals: tuple[Approval, ...]
 
 
-Transaction = Delegate | Update | Attest | Publish | Deploy
+Duty = Delegate | Update | Attest | Publish
+"""What a participant answers at most once in a round."""
 
-_ORDER = {Deploy: 0, Delegate: 1, Update: 2, Attest: 3, Publish: 4}
+
+class Statement(Record, frozen=True):
+    """What somebody has signed, held against its author. It need not be on the chain."""
+
+    body: Duty
+    signature: Signature
+
+
+class Evidence(Record, frozen=True, tag="evidence"):
+    """A server shows that a participant has lied in a way that its own signature proves.
+
+    Attributes:
+        chain_id: of the genesis.
+        server: who reports, and signs.
+        first: a Publish that is not the contract's result, or one of two answers to a single duty.
+        second: the other answer, which has the larger encoding; None where the first is wrong by itself.
+    """
+
+    chain_id: Hash
+    server: Natural
+    first: Statement
+    second: Statement | None
+
+
+Transaction = Delegate | Update | Attest | Publish | Deploy | Evidence
+
+_ORDER = {Evidence: 0, Deploy: 1, Delegate: 2, Update: 3, Attest: 4, Publish: 5}
 
 
 class Signed(Record, frozen=True, dict=True):
@@ -174,7 +201,7 @@ def author_key(genesis: Genesis, body: Transaction) -> PublicKey:
         case Update():
             device_key = _key(genesis, "device", body.device)
             return device_key if body.server is None else _key(genesis, "server", body.server)
-        case Attest() | Publish() | Deploy():
+        case Attest() | Publish() | Deploy() | Evidence():
             return _key(genesis, "server", body.server)
 
 

@@ -6,16 +6,17 @@ checked by the caller (``bees.ledger.application``), because a replica checks ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from bees.core.errors import ContractError
 from bees.core.keys import is_signed_by
 from bees.ledger.commitments import hash_contract
+from bees.ledger.evidence import check_result, convict
 from bees.ledger.refusals import (
     AttestationError,
+    ConvictedError,
     DelegationError,
     DeployError,
     DuplicateError,
@@ -29,45 +30,15 @@ from bees.ledger.refusals import (
     WrongResultError,
     WrongRoundError,
 )
-from bees.ledger.rounds import publish_round
-from bees.ledger.state import AcceptedUpdate, Attestation, Delegation, Phase, ServerAccount, State
-from bees.ledger.transactions import Attest, Delegate, Deploy, Publish, Transaction, Update, approval_bytes
+from bees.ledger.rounds import author_of_update, charge, publish_round
+from bees.ledger.state import AcceptedUpdate, Attestation, Delegation, Phase, State
+from bees.ledger.transactions import Attest, Delegate, Deploy, Evidence, Publish, Transaction, Update, approval_bytes
 
 if TYPE_CHECKING:
+    from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import Genesis
 
 DELEGATION_ROUNDS_LIMIT = 1 << 20
-
-
-@dataclass(frozen=True)
-class ContractResult:
-    """What the contract makes of a ballot.
-
-    Attributes:
-        selected: the devices in M, ascending.
-        model: hash of w_g(t).
-    """
-
-    selected: tuple[int, ...]
-    model: bytes
-
-
-class ContractRunner(Protocol):
-    """Executes contracts; a pure function of the state and of the bytes that the ballot certifies."""
-
-    def check(self, code: bytes) -> None:
-        """Refuse code that is no contract, with a ContractError."""
-        ...
-
-    def run(self, state: State) -> ContractResult:
-        """The result of the contract in force on the frozen ballot.
-
-        Raises:
-            ContractError: it has no result, at any server.
-            VirtualMachineError: this machine cannot tell; it stops, and says nothing of the ballot.
-            MissingBlobError: an update that it must read is not at hand.
-        """
-        ...
 
 
 def apply_transaction(state: State, body: Transaction, runner: ContractRunner) -> State:
@@ -90,6 +61,8 @@ def apply_transaction(state: State, body: Transaction, runner: ContractRunner) -
             return _publish(state, body, runner)
         case Deploy():
             return _deploy(state, body, runner)
+        case Evidence():
+            return convict(state, body, runner)
 
 
 def _delegate(state: State, body: Delegate) -> State:
@@ -117,6 +90,9 @@ def _update(state: State, body: Update) -> State:
     if body.server is not None:
         _check_delegation(state, body.device, body.server)
     accepted = AcceptedUpdate(body.commitment, body.samples, body.server)
+    author = author_of_update(body.device, accepted)
+    if state.is_convicted(author):
+        raise ConvictedError(*author, state.convictions[author])
     return replace(state, updates={**state.updates, body.device: accepted})
 
 
@@ -132,16 +108,14 @@ def _attest(state: State, body: Attest) -> State:
     _is_open(state, body, Phase.ATTEST)
     if body.server in state.attestations:
         raise DuplicateError("Attest", body.server)
-    account = state.servers[body.server]
-    if not account.is_active:
+    if not state.servers[body.server].is_active:
         raise EmptyAccountError(body.server)
+    if body.server not in state.attesters:
+        raise NotElectedError(body.server, state.attesters[0] if state.attesters else None)
     _check_attestation(state, body)
     attestation = Attestation(body.devices, body.correct)
-    return replace(
-        state,
-        attestations={**state.attestations, body.server: attestation},
-        servers=_charge(state, body.server, state.genesis.costs.attest_mj),
-    )
+    charged = charge(state, [body.server], state.genesis.costs.attest_mj)
+    return replace(charged, attestations={**state.attestations, body.server: attestation})
 
 
 def _check_attestation(state: State, body: Attest) -> None:
@@ -162,16 +136,11 @@ def _publish(state: State, body: Publish, runner: ContractRunner) -> State:
     elected = replace(state, height=state.height - 1).main_node
     if body.server != elected:
         raise NotElectedError(body.server, elected)
-    try:
-        result = runner.run(state)
-    except ContractError as error:
-        raise WrongResultError(body.server, f"the contract has no result: {error}") from error
-    if body.selected != result.selected:
-        raise WrongResultError(body.server, "it names other devices than the contract selects")
-    if body.model != result.model:
-        raise WrongResultError(body.server, "its model is not the contract's")
-    charged = replace(state, servers=_charge(state, body.server, state.genesis.costs.publish_mj))
-    return publish_round(charged, body.server, result.selected, result.model)
+    if state.genesis.verification == "all_servers":
+        check_result(state, body, runner)
+    elif state.ballot is None or not {e.device for e in state.ballot.eligible} >= set(body.selected):
+        raise WrongResultError(body.server, "it names devices that are not eligible")
+    return publish_round(state, body.server, body.selected, body.model)
 
 
 def _deploy(state: State, body: Deploy, runner: ContractRunner) -> State:
@@ -211,8 +180,3 @@ def _is_open(state: State, body: Update | Attest | Publish, phase: Phase) -> Non
 def _known_server(genesis: Genesis, server: int) -> None:
     if not 0 <= server < len(genesis.servers):
         raise UnknownParticipantError("server", server)
-
-
-def _charge(state: State, server: int, cost_mj: int) -> tuple[ServerAccount, ...]:
-    charged = ServerAccount(max(0, state.servers[server].battery_mj - cost_mj))
-    return (*state.servers[:server], charged, *state.servers[server + 1 :])

@@ -11,9 +11,9 @@ from bees.ledger.state import Phase
 from bees.ledger.transactions import Attest, Publish
 
 if TYPE_CHECKING:
+    from bees.ledger.execution import ContractRunner
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
-    from bees.ledger.transition import ContractRunner
     from bees.protocol.signer import Signer
 
 Evaluate = Callable[[Sequence[bytes]], Sequence[int]]
