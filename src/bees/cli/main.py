@@ -13,9 +13,11 @@ import typer
 
 from bees.cli.bench import bench
 from bees.cli.chain import chain
+from bees.cli.check import check
 from bees.cli.console import EXIT_CODES, err, plain, print_json
 from bees.cli.doctor import doctor
 from bees.cli.presets import presets
+from bees.cli.prove import prove
 from bees.cli.report import report
 from bees.cli.reproduce import reproduce
 from bees.cli.run import run
@@ -38,6 +40,8 @@ app.command()(reproduce)
 app.add_typer(study)
 app.command()(verify)
 app.command()(chain)
+app.command()(prove)
+app.command()(check)
 app.command()(report)
 app.command()(bench)
 app.command()(presets)
@@ -92,12 +96,27 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         case OSError():
-            where, reason = error.filename or "output", error.strerror or str(error)
-            report, code = {"error": "OSError", "message": f"{where}: {reason}"}, 2
+            report, code = {"error": "OSError", "message": _told(error)}, 2
         case _:
             report, code = {"error": "Interrupted", "message": "interrupted"}, INTERRUPTED
-    if as_json:
-        print_json(report)
-    else:
+    if not (as_json and _printed(report)):
         err().print(f"bees: {report['message']}", style="red", markup=False, soft_wrap=True)
     return code
+
+
+def _told(error: OSError) -> str:
+    from bees.engines.disk import explain  # noqa: PLC0415  # most commands end well and need no explanation
+
+    return f"{error.filename or 'output'}: {explain(error)}"
+
+
+def _printed(report: object) -> bool:
+    """Whether standard output has taken the report; a full disk does not."""
+    try:
+        print_json(report)
+        sys.stdout.flush()
+    except OSError:
+        # What Python could not write, it would try to write again at its end, and complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""Makes proofs from a chain file: replays it as far as the proof needs, so that nothing is proved that is not right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bees.contract.vm import VirtualMachine
+from bees.core.errors import ChainFileError, InputError, VirtualMachineError
+from bees.core.fixed_point import bytes_to_words, words_to_bytes
+from bees.engines.audit import FUEL_CAP
+from bees.engines.chain_file import ChainReader
+from bees.ledger.aggregation import ContractExecutor
+from bees.ledger.commitments import hash_model
+from bees.ledger.genesis import check_genesis
+from bees.ledger.proofs import prove_model
+from bees.ledger.replay import replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from bees.ledger.genesis import Genesis, SignedGenesis
+    from bees.ledger.proofs import ModelProof
+    from bees.ledger.replay import AuditedBlock
+
+
+@dataclass(frozen=True)
+class ProvedModel:
+    """A proof, and what it is about.
+
+    Attributes:
+        proof: of how the last closed round ended.
+        words: of w_g(t) as raw little-endian int32; None where the replay has not computed them, as on a chain
+            whose main nodes alone execute the contract.
+    """
+
+    proof: ModelProof
+    words: bytes | None
+
+
+def read_signed_genesis(path: Path) -> SignedGenesis:
+    """The genesis of a chain file, for a device.
+
+    Raises:
+        ChainFileError: the file cannot be read.
+        GenesisError: not every server has signed it, or it contradicts itself.
+    """
+    with ChainReader(path) as reader:
+        reader.check_schema()
+        signed = reader.genesis()
+    check_genesis(signed)
+    return signed
+
+
+def prove_from_file(
+    path: Path,
+    *,
+    height: int | None = None,
+    round_: int | None = None,
+    machine: Callable[[Genesis], VirtualMachine] | None = None,
+) -> ProvedModel:
+    """The proof of the last closed round after a block.
+
+    Args:
+        path: the chain file; it is not changed.
+        height: of the block; by default the last one.
+        round_: instead of a height, t of the round to prove; the block is the first after which it is closed.
+        machine: makes the virtual machine that the genesis describes; by default the one of this package.
+
+    Raises:
+        InputError: no such block or round, or no round is closed yet.
+        ChainFileError: the file cannot be read.
+        BeesError: a block on the way is not right.
+    """
+    with ChainReader(path) as reader:
+        reader.check_schema()
+        signed = reader.genesis()
+        executor = _start(reader, signed, machine or _shipped_machine)
+        stored = ((row.block, row.commit) for row in reader.blocks())
+        last = _find(replay(signed, stored, executor), str(path), height, round_)
+    outcome = last.state.outcome
+    if outcome is None:
+        raise InputError(str(path), f"no round is closed at height {last.state.height}: nothing is to prove yet")
+    words = executor.models.get(outcome.model)
+    proof = prove_model(last.state, last.block.header, last.commit)
+    return ProvedModel(proof, None if words is None else words_to_bytes(words))
+
+
+def _find(blocks: Iterable[AuditedBlock], source: str, height: int | None, round_: int | None) -> AuditedBlock:
+    last = None
+    for last in blocks:
+        closed = 0 if last.state.outcome is None else last.state.outcome.round
+        if last.state.height == height or closed == round_:
+            return last
+    if last is None:
+        raise InputError(source, "has no blocks, so nothing is to prove yet")
+    if height is not None:
+        raise InputError(source, f"has {last.state.height} blocks, and no block {height}")
+    if round_ is not None:
+        raise InputError(source, f"the last closed round is {last.state.round - 1}; round {round_} is not closed")
+    return last
+
+
+def _start(
+    reader: ChainReader, signed: SignedGenesis, make_machine: Callable[[Genesis], VirtualMachine]
+) -> ContractExecutor:
+    genesis = signed.genesis
+    limit = genesis.virtual_machine.fuel_limit
+    if limit > FUEL_CAP:
+        raise VirtualMachineError(f"not replayed: the genesis allows {limit} units of fuel for one call of a contract")
+    words = reader.blob(genesis.initial_model)
+    if words is None or hash_model(words) != genesis.initial_model:
+        raise ChainFileError(str(reader.path), "lacks the words of w_g(0) that the genesis names")
+    genesis.model.check(words)
+    return ContractExecutor(make_machine(genesis), reader.blob, bytes_to_words(words))
+
+
+def _shipped_machine(genesis: Genesis) -> VirtualMachine:
+    return VirtualMachine(genesis.virtual_machine, accept_other_version=True)
