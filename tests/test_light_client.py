@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from bees import light_client
 from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError
-from bees.core.keys import SigningKey, is_signed_by
+from bees.core.keys import is_signed_by
 from bees.core.model import describe
 from bees.founding import Founding, Members, Task, found
-from bees.ledger.block import Commit, CommitSignature, Header, VoteKind, block_id, vote_bytes
+from bees.ledger.block import Commit, Header, vote_bytes
 from bees.ledger.commitments import hash_model
 from bees.ledger.genesis import DeviceRecord, Genesis, ServerRecord, SignedGenesis, check_genesis
 from bees.ledger.merkle import MerkleMap
@@ -31,9 +31,10 @@ from bees.ledger.proofs import ModelProof, check_model_proof
 from bees.ledger.state import Outcome, initial_state, state_tree
 from bees.light_client import ProvedOutcome, RefusedError, TrustedGenesis, check_proof, read_genesis
 from bees.scenario_file import load_scenario
+from campaigns.forgeries import commit_of, forged_commits, forgeries, mutations, spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Sequence
 
 WORDS = np.arange(6, dtype="<i4").tobytes()
 OUTCOME = Outcome(2, hash_model(WORDS), tuple(range(10)), 7)
@@ -63,31 +64,18 @@ class Chain:
     def header(self, app_hash: bytes, height: int) -> Header:
         return Header(self.genesis.chain_id, height, bytes(32), bytes(range(32)), app_hash)
 
-    def commit(
-        self,
-        header: Header,
-        *,
-        servers: list[int] | None = None,
-        keys: tuple[SigningKey, ...] | None = None,
-        consensus_round: int = 0,
-        kind: VoteKind = "precommit",
-        says: Callable[[bytes, int, int, VoteKind, bytes | None], bytes] = vote_bytes,
-    ) -> Commit:
-        """A commit of the quorum, or one that is wrong in the ways that are named."""
-        servers = list(range(self.genesis.commit_quorum)) if servers is None else servers
-        keys = keys or self.founding.server_keys
-        message = says(header.chain_id, header.height, consensus_round, kind, block_id(header))
-        votes = tuple(CommitSignature(k, keys[k % len(keys)].sign(message)) for k in servers)
-        return Commit(header.height, consensus_round, block_id(header), votes)
+    def commit(self, header: Header, servers: Sequence[int] | None = None) -> Commit:
+        quorum = range(self.genesis.commit_quorum)
+        return commit_of(header, self.founding.server_keys, quorum if servers is None else servers)
 
-    def proof(self, outcome: Any = OUTCOME, leaf: str = "outcome", height: int = 9, consensus_round: int = 0):
+    def proof(self, outcome: Any = OUTCOME, leaf: str = "outcome", height: int = 9):
         """A proof that holds if the leaf is the outcome's."""
         state = msgspec.structs.replace(initial_state(self.genesis), height=height, round=3, outcome=OUTCOME)
         tree = state_tree(state)
         leaves = {**dict(zip(tree.keys, tree.values, strict=True)), leaf: encode(outcome)}
         tree = MerkleMap.of(leaves)
         header = self.header(tree.root, height)
-        return ModelProof(header, self.commit(header, consensus_round=consensus_round), outcome, tree.prove(leaf))
+        return ModelProof(header, self.commit(header), outcome, tree.prove(leaf))
 
     def verdict(self, proof: bytes) -> tuple[Any, ...] | None:
         """What both checks say of these bytes: what is proved, or None for a refusal."""
@@ -140,9 +128,18 @@ NUMBERS = [0, 1, 23, 127, 128, 255, 256, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+def test_every_round_of_consensus_will_do(number: int):
+    proof = FOUR.proof()
+    commit = commit_of(
+        proof.header, FOUR.founding.server_keys, range(3), lambda c, h, _, k, b: vote_bytes(c, h, number, k, b)
+    )
+    assert FOUR.verdict(encode(replace(proof, commit=replace(commit, consensus_round=number)))) == VALUES
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 def test_every_width_of_a_number_is_read(number: int):
     outcome = Outcome(number, bytes(32), (number, number + 1), number)
-    proof = FOUR.proof(outcome, height=max(1, number), consensus_round=number)
+    proof = FOUR.proof(outcome, height=max(1, number))
     assert FOUR.verdict(encode(proof)) == (number, bytes(32), (number, number + 1), number)
 
 
@@ -174,40 +171,26 @@ def test_the_model_itself_is_held_against_the_proof():
 # What is forged
 
 
-def forged_commits(chain: Chain, proof: ModelProof) -> Iterator[tuple[str, Commit]]:
-    header, quorum = proof.header, chain.genesis.commit_quorum
-    all_but_one = list(range(quorum - 1))
-    strangers = tuple(SigningKey.simulated(99, "stranger", k) for k in range(len(chain.founding.server_keys)))
-    one_stranger = (*strangers[:1], *chain.founding.server_keys[1:])
-
-    yield "fewer signatures", chain.commit(header, servers=all_but_one)
-    yield "none", chain.commit(header, servers=[])
-    yield "duplicated signer", chain.commit(header, servers=[0, *all_but_one])
-    yield "signers out of order", chain.commit(header, servers=[*range(1, quorum), 0])
-    yield "unknown signer", chain.commit(header, servers=[*all_but_one, len(chain.founding.server_keys)])
-    yield "far unknown signer", chain.commit(header, servers=[*all_but_one, 2**63 - 1])
-    yield "strangers", chain.commit(header, keys=strangers)
-    yield "one stranger", chain.commit(header, keys=one_stranger)
-    yield "prevotes", chain.commit(header, kind="prevote")
-    yield "votes for nothing", chain.commit(header, says=lambda c, h, r, k, _: vote_bytes(c, h, r, k, None))
-    yield "another height", chain.commit(header, says=lambda c, h, r, k, b: vote_bytes(c, h + 1, r, k, b))
-    yield "another round", chain.commit(header, says=lambda c, h, r, k, b: vote_bytes(c, h, r + 1, k, b))
-    yield "another chain", chain.commit(header, says=lambda _, h, r, k, b: vote_bytes(bytes(32), h, r, k, b))
-    yield "another block", chain.commit(header, says=lambda c, h, r, k, _: vote_bytes(c, h, r, k, bytes(32)))
-    good = chain.commit(header)
-    yield "names another height", replace(good, height=header.height + 1)
-    yield "names another round", replace(good, consensus_round=1)
-    yield "names another block", replace(good, block_id=bytes(32))
-    swapped = [s.signature for s in good.signatures[1::-1]] + [s.signature for s in good.signatures[2:]]
-    votes = tuple(CommitSignature(v.server, s) for v, s in zip(good.signatures, swapped, strict=True))
-    yield "signatures of one another", replace(good, signatures=votes)
-
-
 @pytest.mark.parametrize("chain", [FOUR, TWENTY])
 def test_a_commit_that_is_no_quorum_for_this_block_is_refused(chain: Chain):
     proof = chain.proof()
-    for name, commit in forged_commits(chain, proof):
+    forged = dict(forged_commits(proof.header, chain.founding.server_keys, chain.genesis.commit_quorum))
+    assert len(forged) > 15
+    for name, commit in forged.items():
         assert chain.verdict(encode(replace(proof, commit=commit))) is None, name
+
+
+def test_every_field_counts():
+    proof = FOUR.proof()
+    changed = [other for other in mutations(proof) if other != proof]
+    assert len(changed) > 150
+    for other in changed:
+        assert FOUR.verdict(encode(other)) is None
+
+
+def test_whatever_the_campaign_forges_is_refused():
+    for kind, data in forgeries(FOUR.proof(), FOUR.founding.server_keys):
+        assert FOUR.verdict(data) is None, kind
 
 
 def test_a_header_with_its_hashes_swapped_is_refused():
@@ -289,44 +272,8 @@ def test_every_byte_counts():
             assert FOUR.verdict(VALID[:at] + bytes([other]) + VALID[at + 1 :]) is None
 
 
-def spellings(value: Any) -> Iterator[bytes]:
-    """The canonical spelling of a value first, then all others in which one thing in it is spelled longer."""
-    heads: list[bytes]
-    match value:
-        case None:
-            yield from (b"\xc0", b"\xc2", b"\xc3", b"\x80", b"\xd4\x01\x00")
-            return
-        case int():
-            wide = [(0xCC, 1), (0xCD, 2), (0xCE, 4), (0xCF, 8), (0xD0, 1), (0xD1, 2), (0xD2, 4), (0xD3, 8)]
-            yield encode(value)
-            for tag, size in wide:
-                if value.bit_length() < 8 * size or (tag < 0xD0 and value.bit_length() <= 8 * size):
-                    yield bytes([tag]) + value.to_bytes(size, "big")
-            yield from (msgspec.msgpack.encode(float(value)), msgspec.msgpack.encode(str(value)))
-            return
-        case bytes():
-            tail, heads = value, []
-            for tag, size in ((0xC4, 1), (0xC5, 2), (0xC6, 4), (0xD9, 1), (0xDA, 2), (0xDB, 4)):
-                if len(value) < 256**size:
-                    heads.append(bytes([tag]) + len(value).to_bytes(size, "big"))
-            yield from (head + tail for head in heads)
-            return
-        case list():
-            parts = [list(spellings(part)) for part in value]
-            tail = b"".join(part[0] for part in parts)
-            heads = [bytes([0x90 + len(value)])] if len(value) < 16 else []
-            heads += [bytes([tag]) + len(value).to_bytes(size, "big") for tag, size in ((0xDC, 2), (0xDD, 4))]
-            yield from (head + tail for head in heads)
-            for at, others in enumerate(parts):
-                before, after = (b"".join(p[0] for p in side) for side in (parts[:at], parts[at + 1 :]))
-                yield from (heads[0] + before + other + after for other in others[1:])
-        case _:
-            raise NotImplementedError(value)
-
-
 def test_every_other_spelling_is_refused():
-    plain = msgspec.msgpack.decode(VALID)
-    canonical, *others = dict.fromkeys(spellings(plain))
+    canonical, *others = dict.fromkeys(spellings(msgspec.msgpack.decode(VALID)))
     assert canonical == VALID
     assert len(others) > 100
     for other in others:
