@@ -21,11 +21,18 @@ Crowding = Literal["scaled", "more_servers"]
 Placement = Literal["drawn", "geometric"]
 PowerReading = Literal["db_watt", "db_milliwatt"]
 NoiseReading = Literal["psd_times_bandwidth", "psd_only"]
-Sharing = Literal["per_user_channel", "equal_share", "contending", "full_band"]
+Sharing = Literal["per_user_channel", "equal_share", "contending", "full_band", "tdma", "min_time", "min_energy"]
+PathLoss = Literal["power_law", "3gpp"]
+Fading = Literal["none", "rayleigh"]
+Downlink = Literal["free", "broadcast", "unicast"]
+ServerQueue = Literal["none", "shared", "fifo"]
+LowCharge = Literal["run_dry", "sit_out"]
+RawDataSent = Literal["every_block", "once"]
+BackhaulModel = Literal["free", "full_mesh"]
 IterationsReading = Literal["decoupled", "epochs"]
 RawDataReading = Literal["published", "actual"]
 Redraw = Literal["every_block", "once"]
-PolicyName = Literal["local", "offload", "latency", "energy", "battery"]
+PolicyName = Literal["local", "offload", "latency", "energy", "weighted", "battery", "lifetime", "lyapunov", "optimum"]
 PartitionName = Literal["iid", "shards", "dirichlet", "quantity_skew"]
 ModelName = Literal["mlp", "cnn"]
 SelectionSet = Literal["test", "validation"]
@@ -76,12 +83,22 @@ class Radio(Section, frozen=True):
         noise_psd_dbm_per_hz: N0.
         noise_reading: ``psd_times_bandwidth`` divides by N0 b_k, the noise power; ``psd_only`` by N0, as Eq. 5
             is printed.
+        path_loss: ``power_law``: h = g0 r^-gamma, in the paper with g0 = 1. ``3gpp``: 128.1 + 37.6 log10(r in km) dB.
         path_loss_exponent: gamma; the paper gives none.
+        reference_gain_db: g0, the gain at 1 m, for ``power_law``.
+        shadowing_db: standard deviation of log-normal shadowing, drawn once for each UE; 0 is none, 3GPP has 8.
+        fading: ``rayleigh`` multiplies h by Exp(1), drawn anew for each UE and block.
         sharing: how B is shared. ``per_user_channel``: B / server_capacity each. ``equal_share``: B over
             the UEs of the cell. ``contending``: B over all UEs that upload in the network. ``full_band``: B each.
+            ``tdma``: B in turns, who is ready first sends first. ``min_time``: what makes the cell's slowest UE
+            fastest. ``min_energy``: what costs the cell's UEs the least energy.
         raw_data_bytes: L_k of an offloading UE, "80 MB".
         raw_data_reading: ``published`` sends raw_data_bytes, ``actual`` the bytes that its n_k samples have.
         update_bytes: L_k of a UE that computes, "80 KB".
+        downlink: how w_g reaches the UEs. ``free``: in no time, as in the paper. ``broadcast``: once per cell, as fast
+            as its farthest UE can follow. ``unicast``: to each UE over B / UEs of the cell.
+        server_transmit_power_w: what a server radiates on the downlink.
+        receive_power_w: what receiving takes from a UE's battery.
     """
 
     bandwidth_hz: Positive = 20e6
@@ -89,11 +106,18 @@ class Radio(Section, frozen=True):
     power_reading: PowerReading = "db_watt"
     noise_psd_dbm_per_hz: float = -174.0
     noise_reading: NoiseReading = "psd_times_bandwidth"
+    path_loss: PathLoss = "power_law"
     path_loss_exponent: Positive = 4.47
+    reference_gain_db: float = 0.0
+    shadowing_db: NonNegative = 0.0
+    fading: Fading = "none"
     sharing: Sharing = "per_user_channel"
     raw_data_bytes: Positive = 80e6
     raw_data_reading: RawDataReading = "published"
     update_bytes: Positive = 80e3
+    downlink: Downlink = "free"
+    server_transmit_power_w: Positive = 1.0
+    receive_power_w: NonNegative = 0.0
 
 
 class Computation(Section, frozen=True):
@@ -110,6 +134,10 @@ class Computation(Section, frozen=True):
         iterations_reading: ``decoupled`` takes local_iterations, ``epochs`` the epochs that are really trained.
         effective_capacitance: kappa.
         redraw: whether C_k is drawn again for every block, or once.
+        server_queue: how a server works for those who offload to it. ``none``: for each at full speed, as in the paper.
+            ``shared``: its clock is divided among them. ``fifo``: one after the other, as their data arrives.
+        server_effective_capacitance: kappa of a server; its energy is reported, and no battery pays for it.
+        server_idle_power_w: what a server draws besides, for as long as a block lasts.
     """
 
     cycles_per_sample_min: Positive = 1e4
@@ -122,6 +150,9 @@ class Computation(Section, frozen=True):
     iterations_reading: IterationsReading = "decoupled"
     effective_capacitance: Positive = 1e-28
     redraw: Redraw = "every_block"
+    server_queue: ServerQueue = "none"
+    server_effective_capacitance: NonNegative = 1e-28
+    server_idle_power_w: NonNegative = 0.0
 
 
 class Battery(Section, frozen=True):
@@ -132,25 +163,88 @@ class Battery(Section, frozen=True):
         device_initial_min: lower end of the uniform initial charge, as a fraction of the capacity.
         device_initial_max: upper end of it.
         server_capacity_j: the ledger account that a server starts with (B_k of Eq. 2).
+        harvest_w: mean power that a UE harvests; of each block and UE U(0, 2 harvest_w). 0 is none, as in the paper.
+        low_charge: what a UE does whose charge does not cover the block. ``run_dry``: it begins, and spends what it
+            has. ``sit_out``: it waits.
     """
 
     device_capacity_j: Positive = 20e3
     device_initial_min: Fraction = 0.5
     device_initial_max: Fraction = 1.0
     server_capacity_j: Positive = 1e6
+    harvest_w: NonNegative = 0.0
+    low_charge: LowCharge = "run_dry"
+
+
+class Timing(Section, frozen=True):
+    """How long a communication round lasts.
+
+    Attributes:
+        deadline_s: after so many seconds an update comes too late: it has cost energy and does not count. 0 is none.
+        interval_s: from one block to the next, as long as batteries harvest.
+    """
+
+    deadline_s: NonNegative = 0.0
+    interval_s: Positive = 1.0
 
 
 class Offloading(Section, frozen=True):
     """How each UE chooses d_k.
 
     Attributes:
-        policy: ``local``, ``offload``, ``latency`` or ``energy`` (the smaller of the two choices), or
-            ``battery`` (offload when the charge is below the threshold).
+        policy: ``local``, ``offload``, ``latency`` or ``energy`` (the smaller of the two choices), ``weighted`` (the
+            smaller weighted sum of both), ``battery`` (offload when the charge is below the threshold), ``lifetime``
+            (what lets the battery last longest, and the faster where both last to the end), ``lyapunov`` (drift
+            plus penalty, for harvesting UEs) or ``optimum`` (the best joint decision of all UEs, by enumeration).
         battery_threshold: fraction of the capacity below which ``battery`` offloads.
+        latency_weight: what a second counts in ``weighted`` and ``optimum``; a joule counts 1 less this.
+        lyapunov_v_j2_per_s: V, what a second counts against the drift of the battery.
+        lyapunov_theta: the charge that ``lyapunov`` steers to, as a fraction of the capacity.
+        raw_data_sent: ``every_block``, as in the paper, or ``once``: then the server keeps it, and the UE only
+            downloads.
     """
 
     policy: PolicyName = "latency"
     battery_threshold: Fraction = 0.2
+    latency_weight: Fraction = 0.5
+    lyapunov_v_j2_per_s: NonNegative = 1.0
+    lyapunov_theta: Fraction = 0.5
+    raw_data_sent: RawDataSent = "every_block"
+
+
+class Backhaul(Section, frozen=True):
+    """The network between the servers, over which they agree on blocks.
+
+    Attributes:
+        model: ``free``: agreement takes neither time nor energy, as in the paper's account. ``full_mesh``: each server
+            sends to each other one over a link of its own rate.
+        rate_bits_per_s: at which a server sends.
+        delay_s: of propagation, one way.
+        energy_j_per_bit: of sending and receiving together.
+        heights: ledger blocks per communication round.
+        transaction_bytes: of one transaction.
+        vote_bytes: of one vote on a ledger block.
+    """
+
+    model: BackhaulModel = "free"
+    rate_bits_per_s: Positive = 1e9
+    delay_s: NonNegative = 0.005
+    energy_j_per_bit: NonNegative = 1e-8
+    heights: Count = 3
+    transaction_bytes: Positive = 300.0
+    vote_bytes: Positive = 150.0
+
+
+class ProofOfWork(Section, frozen=True):
+    """What mining the same blocks would have cost: a comparison, that no battery pays for.
+
+    Attributes:
+        hashes_per_block: expected; the default, 2^32, is Bitcoin's difficulty 1, the least that it allows.
+        joules_per_hash: the default is of the order of a desktop processor, a quarter of a million hashes per joule.
+    """
+
+    hashes_per_block: NonNegative = 4294967296.0
+    joules_per_hash: NonNegative = 4e-6
 
 
 class Learning(Section, frozen=True):
@@ -246,6 +340,9 @@ class Scenario(Section, frozen=True):
     radio: Radio = Radio()
     computation: Computation = Computation()
     battery: Battery = Battery()
+    timing: Timing = Timing()
     offloading: Offloading = Offloading()
+    backhaul: Backhaul = Backhaul()
+    proof_of_work: ProofOfWork = ProofOfWork()
     learning: Learning = Learning()
     ledger: Ledger = Ledger()

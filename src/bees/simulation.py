@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bees.core.errors import NoDeviceLeftError
 from bees.core.fixed_point import bytes_to_words, dequantise, quantise, words_to_bytes
-from bees.edge.battery import debit
-from bees.edge.physics import sense
+from bees.edge.physics import advance, refuse_the_end, sense
+from bees.edge.state import EdgeState
 from bees.ledger.state import Phase
 from bees.protocol.device import OpenRound, check_global_model, commit_update, delegate_round
 from bees.protocol.server import attest, held_updates, publish
@@ -59,15 +58,15 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
         each communication round, after its block is committed by every server.
 
     Raises:
-        NoDeviceLeftError: every battery is empty.
+        NoDeviceLeftError: every battery is empty, and nothing charges it.
     """
-    w_g, charge_j = experiment.learning.initial_words, experiment.initial_charge_j
+    w_g, edge_state = experiment.learning.initial_words, EdgeState.start(experiment.initial_charge_j)
     spent = (0.0, 0.0)
     for t in range(1, experiment.scenario.blocks + 1):
         with experiment.timer("sense"):
-            physics = sense(experiment.edge, t, charge_j)
-        if not physics.active.any():
-            raise NoDeviceLeftError(t)
+            physics = sense(experiment.edge, t, edge_state)
+            edge_state = advance(experiment.edge, t, edge_state, physics)
+            refuse_the_end(experiment.edge, t, physics, edge_state)
         experiment.chain.catch_up(t)
         if experiment.chain.state.round == t:
             w_l = local_training(experiment, w_g, t, physics)
@@ -75,14 +74,13 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
             attest_updates(experiment, t)
             publish_global_model(experiment, t)
         w_g = experiment.chain.global_model
-        charge_j = debit(charge_j, physics.energy_j)
         spent = (spent[0] + physics.latency_s, spent[1] + physics.total_energy_j)
-        yield Round(_row(experiment, t, physics, spent, w_g), physics, charge_j, w_g)
+        yield Round(_row(experiment, t, physics, spent, w_g), physics, edge_state.charge_j, w_g)
 
 
 def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhysics) -> dict[int, bytes]:
-    """``w_l^i <- LocalTraining(i, w_g)`` for each participant i, all at once; the raw words by device."""
-    participants = np.flatnonzero(physics.active)
+    """``w_l^i <- LocalTraining(i, w_g)`` for each i whose update arrives, all at once; the raw words by device."""
+    participants = np.flatnonzero(physics.arrives)
     exponent = experiment.learning.model.description.exponent
     with experiment.timer("train"):
         weights = experiment.learning.trainer.train(dequantise(w_g, exponent), t, participants)
@@ -214,8 +212,8 @@ def _row(
         computation_energy_j=float(physics.compute_energy_j.sum()),
         transmission_energy_j=float(physics.transmit_energy_j.sum()),
         total_energy_j=spent[1],
-        active_devices=int(physics.active.sum()),
-        offloading_devices=int((physics.decision & physics.active).sum()),
+        active_devices=int(physics.arrives.sum()),
+        offloading_devices=int((physics.decision & physics.arrives).sum()),
         eligible_updates=len(eligible),
         selected=outcome.selected if outcome else (),
         main_node=outcome.main_node if outcome else None,

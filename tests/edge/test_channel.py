@@ -1,36 +1,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-if TYPE_CHECKING:
-    from bees.scenario import Sharing
-
 from bees.edge import reference
 from bees.edge.channel import (
-    allocated_bandwidth_hz,
     channel_gain,
     data_rate_bits_per_s,
     noise_power_w,
     transmission_time_s,
     transmit_power_w,
 )
-from bees.edge.topology import World
 from bees.scenario import Radio
-
-CELL = World(
-    servers=3,
-    server_capacity=30,
-    server_of_device=np.array([0, 0, 0, 1, 1, 2]),
-    distance_m=np.full(6, 150.0),
-    devices_per_server=np.array([3, 2, 1]),
-)
-EVERYBODY = np.ones(6, dtype=bool)
 
 
 def test_ten_db_is_ten_watt_or_ten_milliwatt() -> None:
@@ -43,38 +28,6 @@ def test_noise_of_one_hertz_and_of_a_channel() -> None:
     bandwidth_hz = np.array([1.0, 20e6])
     assert noise_power_w(Radio(), bandwidth_hz) == pytest.approx([3.98e-21, 7.96e-14], rel=1e-3)
     assert noise_power_w(Radio(noise_reading="psd_only"), bandwidth_hz) == pytest.approx([3.98e-21] * 2, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("sharing", "expected_hz"),
-    [
-        ("per_user_channel", [20e6 / 30] * 6),
-        ("equal_share", [20e6 / 3] * 3 + [20e6 / 2] * 2 + [20e6]),
-        ("contending", [20e6 / 6] * 6),
-        ("full_band", [20e6] * 6),
-    ],
-)
-def test_each_way_of_sharing_the_band(sharing: Sharing, expected_hz: list[float]) -> None:
-    assert allocated_bandwidth_hz(Radio(sharing=sharing), CELL, EVERYBODY) == pytest.approx(expected_hz)
-
-
-@pytest.mark.parametrize(
-    ("sharing", "expected_hz"),
-    [
-        ("per_user_channel", [20e6 / 30, 0, 20e6 / 30, 0, 0, 20e6 / 30]),
-        ("equal_share", [10e6, 0, 10e6, 0, 0, 20e6]),
-        ("contending", [20e6 / 3, 0, 20e6 / 3, 0, 0, 20e6 / 3]),
-        ("full_band", [20e6, 0, 20e6, 0, 0, 20e6]),
-    ],
-)
-def test_only_who_uploads_takes_a_share(sharing: Sharing, expected_hz: list[float]) -> None:
-    uploading = np.array([True, False, True, False, False, True])
-    assert allocated_bandwidth_hz(Radio(sharing=sharing), CELL, uploading) == pytest.approx(expected_hz)
-
-
-@pytest.mark.parametrize("sharing", ["per_user_channel", "equal_share", "contending", "full_band"])
-def test_nobody_uploads(sharing: Sharing) -> None:
-    assert not allocated_bandwidth_hz(Radio(sharing=sharing), CELL, ~EVERYBODY).any()
 
 
 @settings(deadline=None, max_examples=150)

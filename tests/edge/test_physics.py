@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bees.edge.physics import Edge
+    from bees.edge.physics import BlockPhysics, Edge
     from bees.scenario import Crowding
 
 from bees.core.errors import NoDeviceLeftError, ScenarioError
+from bees.edge import physics as physics_module
 from bees.edge import reference
 from bees.edge.battery import debit, initial_charge_j
 from bees.edge.computation import draw_cycles
-from bees.edge.physics import build_edge, sense, simulate_physics
+from bees.edge.physics import build_edge, simulate_physics
+from bees.edge.state import EdgeState
 from bees.scenario import Battery, Computation, Learning, Offloading, Radio, Scenario, Topology
 
 PUBLISHED_ENERGY_J = {100: 6294, 150: 7631, 200: 8895}
@@ -29,6 +31,10 @@ PUBLISHED_LATENCY_S = 5.71
 def paper(devices: int = 100, seed: int = 0, **sections: Any) -> Scenario:
     sections.setdefault("topology", Topology(devices=devices))
     return Scenario(seed=seed, **sections)
+
+
+def sense(edge: Edge, block: int, charge_j: NDArray[np.float64]) -> BlockPhysics:
+    return physics_module.sense(edge, block, EdgeState.start(charge_j))
 
 
 def full(edge: Edge) -> NDArray[np.float64]:
@@ -161,7 +167,7 @@ def test_a_block_equals_the_scalar_reference_for_each_ue(scenario: Scenario, blo
     arrived_s = [0.0]
     for k in range(K):
         if charge_j[k] == 0:
-            assert not physics.active[k]
+            assert not physics.arrives[k]
             assert not physics.decision[k]
             assert physics.energy_j[k] == physics.compute_time_s[k] == physics.transmit_time_s[k] == 0
             continue
@@ -176,7 +182,7 @@ def test_a_block_equals_the_scalar_reference_for_each_ue(scenario: Scenario, blo
         assert physics.compute_time_s[k] == pytest.approx(device.compute_time_s(offloads=offloads), rel=1e-9)
         assert physics.transmit_time_s[k] == pytest.approx(device.transmit_time_s(offloads=offloads), rel=1e-9)
         assert physics.energy_j[k] == pytest.approx(min(energy_j, charge_j[k]), rel=1e-9)
-        assert physics.active[k] == (energy_j <= charge_j[k])
+        assert physics.arrives[k] == (energy_j <= charge_j[k])
         spent = min(energy_j, charge_j[k]) / energy_j if energy_j else 1.0
         transmit_j = device.power_w * device.transmit_time_s(offloads=offloads)
         assert physics.transmit_energy_j[k] == pytest.approx(transmit_j * spent, rel=1e-9, abs=1e-9 * charge_j[k])
@@ -186,7 +192,7 @@ def test_a_block_equals_the_scalar_reference_for_each_ue(scenario: Scenario, blo
         assert physics.compute_energy_j[k] + physics.transmit_energy_j[k] == pytest.approx(physics.energy_j[k])
         if offloads:
             assert physics.compute_energy_j[k] == 0
-        if physics.active[k]:
+        if physics.arrives[k]:
             arrived_s.append(device.time_s(offloads=offloads))
     assert physics.latency_s == pytest.approx(max(arrived_s), rel=1e-9)
     assert physics.total_energy_j == pytest.approx(physics.energy_j.sum())
@@ -206,7 +212,7 @@ def test_actual_raw_data_of_no_samples_is_nothing() -> None:
     physics = sense(edge, 1, full(edge))
     assert physics.latency_s == 0.0
     assert physics.total_energy_j == 0.0
-    assert physics.active.all()
+    assert physics.arrives.all()
 
 
 def test_next_to_the_antenna_transmission_costs_next_to_nothing() -> None:
@@ -228,12 +234,12 @@ def test_a_ue_that_runs_dry_sends_nothing_and_then_drops_out() -> None:
     charge_j = full(edge)
     charge_j[7] = cost_j[7] / 2
     first = sense(edge, 1, charge_j)
-    assert np.flatnonzero(~first.active).tolist() == [7]
+    assert np.flatnonzero(~first.arrives).tolist() == [7]
     assert first.energy_j[7] == charge_j[7]
     left_j = debit(charge_j, first.energy_j)
     assert left_j[7] == 0
     second = sense(edge, 2, left_j)
-    assert np.flatnonzero(~second.active).tolist() == [7]
+    assert np.flatnonzero(~second.arrives).tolist() == [7]
     assert second.energy_j[7] == 0
 
 
@@ -242,16 +248,17 @@ def test_the_parts_of_what_a_dry_ue_spends_make_its_whole(policy: Any) -> None:
     edge = build_edge(paper(offloading=Offloading(policy=policy)), 600)
     charge_j = np.geomspace(1e-9, 1e4, edge.world.devices)
     physics = sense(edge, 1, charge_j)
-    assert not physics.active.all()
+    assert not physics.arrives.all()
     assert physics.compute_energy_j + physics.transmit_energy_j == pytest.approx(physics.energy_j, rel=1e-12)
     assert min(physics.compute_energy_j.min(), physics.transmit_energy_j.min()) >= 0
 
 
 def test_a_transmission_at_no_rate_takes_all_there_is() -> None:
-    edge = build_edge(paper(radio=Radio(path_loss_exponent=300.0)), 600)
+    edge = build_edge(paper(), 600)
+    edge = replace(edge, mean_gain=np.zeros(edge.world.devices))
     charge_j = full(edge)
     physics = sense(edge, 1, charge_j)
-    assert not physics.active.any()
+    assert not physics.arrives.any()
     assert np.array_equal(physics.transmit_energy_j, charge_j)
     assert not physics.compute_energy_j.any()
 
@@ -273,7 +280,7 @@ def test_energy_is_conserved_until_the_last_ue_is_empty() -> None:
         physics = sense(edge, block, charge_j)
         charge_j = debit(charge_j, physics.energy_j)
         spent_j += physics.total_energy_j
-        active.append(int(physics.active.sum()))
+        active.append(int(physics.arrives.sum()))
     assert active[0] == 100
     assert active[-1] == 0
     assert active == sorted(active, reverse=True)
@@ -292,7 +299,7 @@ def test_the_whole_run_is_the_rounds_one_by_one() -> None:
         charge_j = debit(charge_j, physics.energy_j)
         assert history.latency_s[block - 1] == physics.latency_s
         assert history.energy_j[block - 1] == physics.total_energy_j
-        assert history.active[block - 1] == physics.active.sum()
+        assert history.arrived[block - 1] == physics.arrives.sum()
     assert np.array_equal(history.charge_j, charge_j)
 
 
@@ -314,7 +321,7 @@ def test_a_million_ues_in_one_call() -> None:
     start = time.perf_counter()
     physics = sense(edge, 1, full(edge))
     assert time.perf_counter() - start < 5  # 0.05 s when the machine is idle
-    assert physics.active.sum() == 1_000_000
+    assert physics.arrives.sum() == 1_000_000
 
 
 @pytest.mark.parametrize("samples", [[600, 600], -1, [[600]]])

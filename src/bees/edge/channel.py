@@ -1,7 +1,8 @@
 """The wireless channel between a UE and its SBS: gain, bandwidth, data rate (Eq. 5) and transmission time (Eq. 6).
 
-Three things that the paper leaves open are readings of the scenario: "p = 10 dB" (10 W or 10 mW), N0 without a
-bandwidth in Eq. 5, and how the UEs share B.
+Two things that the paper leaves open are readings of the scenario: "p = 10 dB" (10 W or 10 mW), and N0 without a
+bandwidth in Eq. 5. How the UEs share B stands in :mod:`bees.edge.sharing`. All functions take arrays of any shapes that
+broadcast against one another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from bees.core.units import db_to_ratio, dbm_to_w
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bees.edge.topology import World
     from bees.scenario import Radio
 
 BITS_PER_BYTE = 8
@@ -35,31 +35,6 @@ def channel_gain(distance_m: NDArray[np.float64], path_loss_exponent: float) -> 
         return np.power(distance_m, -path_loss_exponent)
 
 
-def allocated_bandwidth_hz(radio: Radio, world: World, uploading: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """``b_k``, the bandwidth that each UE gets, under the reading ``sharing``.
-
-    Args:
-        radio: gives B and the reading.
-        world: which cell each UE is in, and the users that a cell can carry.
-        uploading: which UEs have something to send, shape (K,).
-
-    Returns:
-        hertz, shape (K,); 0 for a UE that does not upload.
-    """
-    match radio.sharing:
-        case "per_user_channel":
-            sharers = np.array(world.server_capacity)
-        case "equal_share":
-            in_cell = np.bincount(world.server_of_device, weights=uploading, minlength=world.servers)
-            sharers = in_cell[world.server_of_device]
-        case "contending":
-            sharers = np.count_nonzero(uploading)
-        case "full_band":
-            sharers = np.array(1)
-    share_hz = radio.bandwidth_hz / np.maximum(sharers, 1)
-    return np.where(uploading, share_hz, 0.0)
-
-
 def noise_power_w(radio: Radio, bandwidth_hz: NDArray[np.float64]) -> NDArray[np.float64]:
     """What divides ``p_k h_k`` in Eq. 5, shape (K,), under the reading ``noise_reading``.
 
@@ -74,12 +49,14 @@ def noise_power_w(radio: Radio, bandwidth_hz: NDArray[np.float64]) -> NDArray[np
 
 def data_rate_bits_per_s(
     bandwidth_hz: NDArray[np.float64],
-    transmit_power_w: float,
+    transmit_power_w: NDArray[np.float64] | float,
     gain: NDArray[np.float64],
     noise_w: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """``r_k = b_k log2(1 + p_k h_k / N0)`` (Eq. 5), bit/s, shape (K,). 0 where there is no bandwidth."""
-    snr = np.divide(transmit_power_w * gain, noise_w, out=np.zeros_like(bandwidth_hz), where=noise_w > 0)
+    received_w, noise_w, bandwidth_hz = np.broadcast_arrays(transmit_power_w * gain, noise_w, bandwidth_hz)
+    heard = (noise_w > 0) & (bandwidth_hz > 0)
+    snr = np.divide(received_w, noise_w, out=np.zeros(heard.shape), where=heard)
     # log1p keeps the rate of a very weak signal from being rounded to 0.
     return bandwidth_hz * (np.log1p(snr) / math.log(2))
 
@@ -91,6 +68,6 @@ def transmission_time_s(
 
     0 where nothing is sent, infinite where something is to be sent at no rate.
     """
-    size_bits = np.broadcast_to(np.asarray(size_bytes) * float(BITS_PER_BYTE), rate_bits_per_s.shape)
+    size_bits, rate = np.broadcast_arrays(np.asarray(size_bytes) * float(BITS_PER_BYTE), rate_bits_per_s)
     with np.errstate(divide="ignore"):
-        return np.divide(size_bits, rate_bits_per_s, out=np.zeros_like(rate_bits_per_s), where=size_bits > 0)
+        return np.divide(size_bits, rate, out=np.zeros(rate.shape), where=size_bits > 0)

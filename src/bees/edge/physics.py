@@ -1,29 +1,31 @@
 """One communication round of the edge world, all UEs at once: sense, decide d_k, compute, transmit (Eq. 4 to 9).
 
-``sense`` is what the full simulation calls in each round; ``simulate_physics`` calls it for all blocks without any
-learning, which is all that Figures 5 to 8 need.
+``sense`` is what the full simulation calls in each round, and ``advance`` what it carries to the next;
+``simulate_physics`` calls both for all blocks without any learning, which is all that Figures 5 to 8 need.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bees.core.errors import NoDeviceLeftError, ScenarioError
 from bees.edge.battery import check_battery, debit, initial_charge_j, is_charged
-from bees.edge.channel import (
-    allocated_bandwidth_hz,
-    channel_gain,
-    data_rate_bits_per_s,
-    noise_power_w,
-    transmission_time_s,
-    transmit_power_w,
-)
+from bees.edge.channel import transmit_power_w
 from bees.edge.computation import check_computation, computation_time_s, draw_cycles, local_iterations
-from bees.edge.energy import computation_energy_j, total_energy_j, transmission_energy_j
+from bees.edge.consequences import BlockPhysics, happen
+from bees.edge.downlink import download
+from bees.edge.energy import computation_energy_j
+from bees.edge.fading import block_gain, shadowed_gain
+from bees.edge.feasibility import check_feasible
+from bees.edge.harvest import charge_up, harvested_j, mean_harvest_j
 from bees.edge.offloading import Choices, decide, find_policy
+from bees.edge.outcome import realise
+from bees.edge.proof_of_work import mining_energy_j
+from bees.edge.situation import Situation
+from bees.edge.state import EdgeState
 from bees.edge.topology import build_topology
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from bees.edge.offloading import Policy
     from bees.edge.topology import World
-    from bees.scenario import Battery, Computation, Offloading, Radio, Scenario
+    from bees.scenario import Scenario
 
 MNIST_SAMPLE_BYTES = 28 * 28
 
@@ -41,55 +43,20 @@ class Edge:
     """Everything that stays the same from block to block.
 
     Attributes:
+        scenario: the experiment.
         world: who is where.
-        radio: the scenario's section.
-        computation: likewise.
-        battery: likewise.
-        offloading: likewise.
+        mean_gain: h_k without what changes from block to block, shape (K,).
         samples: n_k, shape (K,).
         sample_bytes: size of one raw sample, for ``raw_data_reading = "actual"``.
-        epochs: that are really trained, for ``iterations_reading = "epochs"``.
-        seed: of the experiment.
         policy: decides d_k.
     """
 
+    scenario: Scenario
     world: World
-    radio: Radio
-    computation: Computation
-    battery: Battery
-    offloading: Offloading
+    mean_gain: NDArray[np.float64]
     samples: NDArray[np.int64]
     sample_bytes: int
-    epochs: int
-    seed: int
     policy: Policy
-
-
-@dataclass(frozen=True)
-class BlockPhysics:
-    """What happened to each UE in one block; arrays have shape (K,) and are 0 (False) for a UE that was empty.
-
-    Attributes:
-        active: whose update arrives: not empty, and the charge covers the block.
-        decision: d_k, True if it offloads.
-        compute_time_s: t_k^C, at the UE or at its server (Eq. 4).
-        transmit_time_s: t_k^T (Eq. 6).
-        compute_energy_j: E_k^C, 0 if it offloads (Eq. 7); of a UE that runs dry, its share of energy_j.
-        transmit_energy_j: E_k^T (Eq. 8); likewise.
-        energy_j: E_k^total (Eq. 9), but never more than the UE had left.
-        latency_s: of the block: t_k^C + t_k^T of the slowest active UE.
-        total_energy_j: sum of energy_j.
-    """
-
-    active: NDArray[np.bool_]
-    decision: NDArray[np.bool_]
-    compute_time_s: NDArray[np.float64]
-    transmit_time_s: NDArray[np.float64]
-    compute_energy_j: NDArray[np.float64]
-    transmit_energy_j: NDArray[np.float64]
-    energy_j: NDArray[np.float64]
-    latency_s: float
-    total_energy_j: float
 
 
 @dataclass(frozen=True)
@@ -99,16 +66,32 @@ class PhysicsHistory:
     Attributes:
         latency_s: of each block.
         energy_j: of each block, all UEs together.
-        active: UEs whose update arrived.
-        offloaded: UEs that offloaded.
+        server_energy_j: of each block, all servers together.
+        charged: UEs that were not empty when the block began: the survival curve.
+        participated: UEs that began the block.
+        arrived: UEs whose update arrived.
+        offloaded: UEs whose update arrived and that offloaded.
+        raw_bytes: raw data that left their owners.
+        uplink_bytes: all that UEs sent.
+        downlink_bytes: all that UEs received.
+        backhaul_bytes: all that servers sent to one another.
         charge_j: what the batteries hold at the end, shape (K,).
+        mining_energy_j: what mining one block by Proof of Work would have cost, a number.
     """
 
     latency_s: NDArray[np.float64]
     energy_j: NDArray[np.float64]
-    active: NDArray[np.int64]
+    server_energy_j: NDArray[np.float64]
+    charged: NDArray[np.int64]
+    participated: NDArray[np.int64]
+    arrived: NDArray[np.int64]
     offloaded: NDArray[np.int64]
+    raw_bytes: NDArray[np.float64]
+    uplink_bytes: NDArray[np.float64]
+    downlink_bytes: NDArray[np.float64]
+    backhaul_bytes: NDArray[np.float64]
     charge_j: NDArray[np.float64]
+    mining_energy_j: float
 
     @property
     def cumulative_latency_s(self) -> NDArray[np.float64]:
@@ -137,7 +120,7 @@ def build_edge(
         policy: decides d_k in place of the scenario's policy.
 
     Raises:
-        ScenarioError: the scenario makes no world; names the key at fault.
+        ScenarioError: the scenario makes no world, or one in which nobody's update can ever arrive; names the key.
     """
     check_computation(scenario.computation)
     check_battery(scenario.battery)
@@ -146,49 +129,66 @@ def build_edge(
     if given.shape not in {(), (world.devices,)} or (given < 0).any():
         problem = f"samples per UE must be {world.devices} numbers of at least 0, not of shape {given.shape}"
         raise ScenarioError("scenario", problem, "topology.devices", world.devices)
-    return Edge(
+    edge = Edge(
+        scenario=scenario,
         world=world,
-        radio=scenario.radio,
-        computation=scenario.computation,
-        battery=scenario.battery,
-        offloading=scenario.offloading,
+        mean_gain=shadowed_gain(scenario.radio, world.distance_m, scenario.seed),
         samples=np.broadcast_to(given, (world.devices,)),
         sample_bytes=sample_bytes,
-        epochs=scenario.learning.epochs,
-        seed=scenario.seed,
         policy=policy or find_policy(scenario.offloading.policy),
     )
+    check_feasible(scenario, edge.mean_gain, edge.samples, raw_bytes(edge))
+    return edge
 
 
-def sense(edge: Edge, block: int, charge_j: NDArray[np.float64]) -> BlockPhysics:
+def sense(edge: Edge, block: int, state: EdgeState) -> BlockPhysics:
     """One communication round of all UEs.
 
     Args:
         edge: the world.
         block: t, the block index, from 1.
-        charge_j: what the batteries hold, shape (K,).
+        state: of the UEs before it.
 
     Raises:
-        ScenarioError: a policy of the caller's own returned no decision.
+        ScenarioError: a policy of the caller's own returned no decision, or ``optimum`` has too much to try.
     """
-    charged = is_charged(charge_j)
-    local, offload = _both_choices(edge, block, charged)
-    decision = charged & decide(edge.policy, _choices(edge, local, offload, charge_j))
-    chosen = _choose(decision, offload, local)
-    active = charged & (chosen.energy_j <= charge_j)
-    energy_j = np.where(charged, np.minimum(chosen.energy_j, charge_j), 0.0)
-    compute_energy_j, transmit_energy_j = _spent_parts(chosen, charge_j)
-    return BlockPhysics(
-        active=active,
-        decision=decision,
-        compute_time_s=np.where(charged, chosen.compute_time_s, 0.0),
-        transmit_time_s=np.where(charged, chosen.transmit_time_s, 0.0),
-        compute_energy_j=np.where(charged, compute_energy_j, 0.0),
-        transmit_energy_j=np.where(charged, transmit_energy_j, 0.0),
-        energy_j=energy_j,
-        latency_s=float(np.max(chosen.time_s, where=active, initial=0.0)),
-        total_energy_j=float(energy_j.sum()),
-    )
+    scenario, situation = edge.scenario, observe(edge, block, state)
+    decision = situation.takes_part & decide(edge.policy, _choices(edge, block, situation, state))
+    outcome = realise(situation, decision)
+    if scenario.battery.low_charge == "sit_out":
+        # Whoever waits leaves its band to the others, which makes nobody's part dearer.
+        situation = situation.without(outcome.energy_j > state.charge_j)
+        decision &= situation.takes_part
+        outcome = realise(situation, decision)
+    return happen(scenario, situation, decision, outcome, state.charge_j)
+
+
+def advance(edge: Edge, block: int, state: EdgeState, physics: BlockPhysics) -> EdgeState:
+    """The state after block t: what was spent is gone, and what was harvested is there.
+
+    Args:
+        edge: the world.
+        block: t.
+        state: before the block.
+        physics: what happened in it.
+    """
+    scenario = edge.scenario
+    left_j = debit(state.charge_j, physics.energy_j)
+    gained_j = harvested_j(scenario.battery, scenario.timing, edge.world.devices, scenario.seed, block)
+    keeps = scenario.offloading.raw_data_sent == "once"
+    raw_sent = state.raw_sent | physics.raw_arrives if keeps else state.raw_sent
+    return EdgeState(charge_up(scenario.battery, left_j, gained_j), raw_sent)
+
+
+def refuse_the_end(edge: Edge, block: int, physics: BlockPhysics, after: EdgeState) -> None:
+    """End the run if nobody's update arrived in block t, and no UE can ever take part again.
+
+    Raises:
+        NoDeviceLeftError: every battery is empty, and nothing charges it.
+    """
+    harvests = mean_harvest_j(edge.scenario.battery, edge.scenario.timing) > 0
+    if not (physics.arrives.any() or harvests or is_charged(after.charge_j).any()):
+        raise NoDeviceLeftError(block)
 
 
 def simulate_physics(
@@ -208,106 +208,116 @@ def simulate_physics(
 
     Raises:
         ScenarioError: the scenario makes no world; names the key at fault.
-        NoDeviceLeftError: every battery is empty.
+        NoDeviceLeftError: every battery is empty, and nothing charges it.
     """
     edge = build_edge(scenario, samples, sample_bytes=sample_bytes, policy=policy)
-    charge_j = initial_charge_j(scenario.battery, edge.world.devices, scenario.seed)
-    rows: list[tuple[float, float, int, int]] = []
+    state = EdgeState.start(initial_charge_j(scenario.battery, edge.world.devices, scenario.seed))
+    rows: list[dict[str, float]] = []
     for block in range(1, scenario.blocks + 1):
-        physics = sense(edge, block, charge_j)
-        if not physics.active.any():
-            raise NoDeviceLeftError(block)
-        charge_j = debit(charge_j, physics.energy_j)
-        active, offloaded = int(physics.active.sum()), int((physics.decision & physics.active).sum())
-        rows.append((physics.latency_s, physics.total_energy_j, active, offloaded))
-    latency_s, energy_j, active, offloaded = zip(*rows, strict=True)
-    return PhysicsHistory(np.array(latency_s), np.array(energy_j), np.array(active), np.array(offloaded), charge_j)
+        physics = sense(edge, block, state)
+        rows.append(_row(physics, state))
+        state = advance(edge, block, state, physics)
+        refuse_the_end(edge, block, physics, state)
+    return _history(rows, state, mining_energy_j(scenario.proof_of_work, 1))
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """Time and energy of each UE under one value of d_k, shape (K,)."""
+def observe(edge: Edge, block: int, state: EdgeState) -> Situation:
+    """Block t as it is before anybody decides.
 
-    compute_time_s: NDArray[np.float64]
-    transmit_time_s: NDArray[np.float64]
-    compute_energy_j: NDArray[np.float64]
-    transmit_energy_j: NDArray[np.float64]
-
-    @property
-    def time_s(self) -> NDArray[np.float64]:
-        return self.compute_time_s + self.transmit_time_s
-
-    @property
-    def energy_j(self) -> NDArray[np.float64]:
-        return total_energy_j(self.transmit_energy_j, self.compute_energy_j)
-
-
-def _both_choices(edge: Edge, block: int, uploading: NDArray[np.bool_]) -> tuple[_Choice, _Choice]:
-    """d_k = 0 (compute, send the update) and d_k = 1 (send the raw data, the server computes) for each UE."""
-    computation, samples = edge.computation, edge.samples
-    cycles = draw_cycles(computation, edge.world.devices, edge.seed, block)
-    iterations = local_iterations(computation, edge.epochs)
-    power_w = transmit_power_w(edge.radio)
-    rate = _data_rate(edge, power_w, uploading)
-    update_time_s = transmission_time_s(edge.radio.update_bytes, rate)
-    raw_time_s = transmission_time_s(_raw_bytes(edge), rate)
-    local = _Choice(
-        computation_time_s(iterations, cycles.device, samples, computation.cpu_frequency_hz),
-        update_time_s,
-        computation_energy_j(
-            computation.effective_capacitance, iterations, cycles.device, samples, computation.cpu_frequency_hz
+    Args:
+        edge: the world.
+        block: t, from 1.
+        state: of the UEs before it.
+    """
+    scenario, world = edge.scenario, edge.world
+    radio, computation = scenario.radio, scenario.computation
+    cycles = draw_cycles(computation, world.devices, scenario.seed, block)
+    iterations = local_iterations(computation, scenario.learning.epochs)
+    gain = block_gain(radio, edge.mean_gain, scenario.seed, block)
+    takes_part = is_charged(state.charge_j)
+    downloads = download(radio, radio.update_bytes, gain, world.server_of_device, world.servers, takes_part)
+    contends = radio.sharing == "contending"
+    return Situation(
+        radio=radio,
+        server_queue=computation.server_queue,
+        server_capacity=world.server_capacity,
+        power_w=transmit_power_w(radio),
+        cells=world.servers,
+        cell=world.server_of_device,
+        bands=1 if contends else world.servers,
+        band=np.zeros_like(world.server_of_device) if contends else world.server_of_device,
+        takes_part=takes_part,
+        raw_sent=state.raw_sent,
+        gain=gain,
+        raw_bytes=raw_bytes(edge),
+        update_bytes=np.broadcast_to(radio.update_bytes, (world.devices,)),
+        local_compute_s=computation_time_s(iterations, cycles.device, edge.samples, computation.cpu_frequency_hz),
+        server_compute_s=computation_time_s(
+            iterations, cycles.server, edge.samples, computation.server_cpu_frequency_hz
         ),
-        transmission_energy_j(power_w, update_time_s),
+        local_compute_j=computation_energy_j(
+            computation.effective_capacitance, iterations, cycles.device, edge.samples, computation.cpu_frequency_hz
+        ),
+        server_compute_j=computation_energy_j(
+            computation.server_effective_capacitance,
+            iterations,
+            cycles.server,
+            edge.samples,
+            computation.server_cpu_frequency_hz,
+        ),
+        download_s=downloads.time_s,
+        download_j=downloads.energy_j,
+        radiated_j=float(downloads.server_energy_j.sum()),
     )
-    offload = _Choice(
-        computation_time_s(iterations, cycles.server, samples, computation.server_cpu_frequency_hz),
-        raw_time_s,
-        np.zeros(edge.world.devices),
-        transmission_energy_j(power_w, raw_time_s),
-    )
-    return local, offload
 
 
-def _data_rate(edge: Edge, power_w: float, uploading: NDArray[np.bool_]) -> NDArray[np.float64]:
-    # Whatever d_k is, a UE has something to send; so the bandwidth does not depend on the decisions.
-    bandwidth_hz = allocated_bandwidth_hz(edge.radio, edge.world, uploading)
-    gain = channel_gain(edge.world.distance_m, edge.radio.path_loss_exponent)
-    return data_rate_bits_per_s(bandwidth_hz, power_w, gain, noise_power_w(edge.radio, bandwidth_hz))
-
-
-def _raw_bytes(edge: Edge) -> NDArray[np.float64] | float:
-    """L_k of Eq. 6 for an offloading UE, bytes, under the reading ``raw_data_reading``."""
-    if edge.radio.raw_data_reading == "published":
-        return edge.radio.raw_data_bytes
+def raw_bytes(edge: Edge) -> NDArray[np.float64]:
+    """L_k of Eq. 6 for an offloading UE, bytes, shape (K,), under the reading ``raw_data_reading``."""
+    if edge.scenario.radio.raw_data_reading == "published":
+        return np.broadcast_to(edge.scenario.radio.raw_data_bytes, (edge.world.devices,))
     return edge.samples.astype(np.float64) * edge.sample_bytes
 
 
-def _choices(edge: Edge, local: _Choice, offload: _Choice, charge_j: NDArray[np.float64]) -> Choices:
+def _choices(edge: Edge, block: int, situation: Situation, state: EdgeState) -> Choices:
+    scenario = edge.scenario
+    battery, offloading, deadline_s = scenario.battery, scenario.offloading, scenario.timing.deadline_s
+    everybody = np.ones(edge.world.devices, dtype=np.bool_)
+    local, offload = realise(situation, ~everybody), realise(situation, everybody)
     return Choices(
         local_time_s=local.time_s,
         offload_time_s=offload.time_s,
         local_energy_j=local.energy_j,
         offload_energy_j=offload.energy_j,
-        charge_j=charge_j,
-        capacity_j=edge.battery.device_capacity_j,
-        battery_threshold=edge.offloading.battery_threshold,
+        charge_j=state.charge_j,
+        capacity_j=battery.device_capacity_j,
+        battery_threshold=offloading.battery_threshold,
+        harvest_j=mean_harvest_j(battery, scenario.timing),
+        blocks_left=max(scenario.blocks - block + 1, 1),
+        latency_weight=offloading.latency_weight,
+        lyapunov_v_j2_per_s=offloading.lyapunov_v_j2_per_s,
+        lyapunov_theta_j=offloading.lyapunov_theta * battery.device_capacity_j,
+        deadline_s=deadline_s if deadline_s > 0 else np.inf,
+        situation=situation,
     )
 
 
-def _spent_parts(chosen: _Choice, charge_j: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """E_k^C and E_k^T as spent: a UE that runs dry spends what it has on both in proportion, shape (K,)."""
-    runs_dry = chosen.energy_j > charge_j
-    share = np.divide(charge_j, chosen.energy_j, out=np.ones_like(charge_j), where=runs_dry)
-    compute_energy_j = chosen.compute_energy_j * share
-    # By subtraction, since a transmission at no rate would cost an infinite energy.
-    left_j = np.maximum(charge_j - compute_energy_j, 0.0)
-    return compute_energy_j, np.where(runs_dry, left_j, chosen.transmit_energy_j)
+def _row(physics: BlockPhysics, before: EdgeState) -> dict[str, float]:
+    """One block of a ``PhysicsHistory``, by the names of its arrays."""
+    return {
+        "latency_s": physics.latency_s,
+        "energy_j": physics.total_energy_j,
+        "server_energy_j": physics.server_energy_j,
+        "charged": int(is_charged(before.charge_j).sum()),
+        "participated": int(physics.participates.sum()),
+        "arrived": int(physics.arrives.sum()),
+        "offloaded": int((physics.decision & physics.arrives).sum()),
+        "raw_bytes": float(physics.raw_bytes_sent.sum()),
+        "uplink_bytes": float(physics.uplink_bytes.sum()),
+        "downlink_bytes": float(physics.downlink_bytes.sum()),
+        "backhaul_bytes": physics.backhaul_bytes,
+    }
 
 
-def _choose(decision: NDArray[np.bool_], offload: _Choice, local: _Choice) -> _Choice:
-    return _Choice(
-        np.where(decision, offload.compute_time_s, local.compute_time_s),
-        np.where(decision, offload.transmit_time_s, local.transmit_time_s),
-        np.where(decision, offload.compute_energy_j, local.compute_energy_j),
-        np.where(decision, offload.transmit_energy_j, local.transmit_energy_j),
-    )
+def _history(rows: list[dict[str, float]], last: EdgeState, mining_j: float) -> PhysicsHistory:
+    columns: dict[str, NDArray[Any]] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return PhysicsHistory(**columns, charge_j=last.charge_j, mining_energy_j=mining_j)

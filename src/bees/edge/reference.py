@@ -110,3 +110,61 @@ class DeviceBlock:
     def time_s(self, *, offloads: bool) -> float:
         """``t_k^C + t_k^T``."""
         return self.compute_time_s(offloads=offloads) + self.transmit_time_s(offloads=offloads)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """One UE of a cell that shares a band.
+
+    Attributes:
+        size_bytes: what it sends.
+        other_s: all that takes its time besides.
+        power_w: p_k.
+        gain: h_k.
+    """
+
+    size_bytes: float
+    other_s: float
+    power_w: float
+    gain: float
+
+    def band_to_finish_hz(self, time_s: float, most_hz: float, noise_psd_dbm_per_hz: float) -> float:
+        """The least band with which it is done at ``time_s``, by bisection; infinite if ``most_hz`` are not enough."""
+
+        def finish_s(hz: float) -> float:
+            noise_w = noise_power_w(noise_psd_dbm_per_hz, hz, times_bandwidth=True)
+            rate = data_rate_bits_per_s(hz, self.power_w, self.gain, noise_w)
+            return self.other_s + transmission_time_s(self.size_bytes, rate)
+
+        if finish_s(most_hz) > time_s:
+            return math.inf
+        low, high = 0.0, most_hz
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (low, middle) if finish_s(middle) <= time_s else (middle, high)
+        return high
+
+
+def least_round_time_s(bandwidth_hz: float, senders: list[Sender], *, noise_psd_dbm_per_hz: float) -> float:
+    """The soonest that all of a cell can be done when they share the band as they like, by bisection."""
+
+    def fits(time_s: float) -> bool:
+        needed = (sender.band_to_finish_hz(time_s, bandwidth_hz, noise_psd_dbm_per_hz) for sender in senders)
+        return sum(needed) <= bandwidth_hz
+
+    low, high = 0.0, 1.0
+    while not fits(high):
+        high *= 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def fifo_wait_s(ready_s: list[float], service_s: list[float]) -> list[float]:
+    """How long each waits in one line: who is ready first is served first, on a tie the lower index."""
+    wait_s, free_s = [0.0] * len(ready_s), -math.inf
+    for k in sorted(range(len(ready_s)), key=lambda k: (ready_s[k], k)):
+        begin_s = max(ready_s[k], free_s)
+        wait_s[k], free_s = begin_s - ready_s[k], begin_s + service_s[k]
+    return wait_s
