@@ -112,6 +112,16 @@ class Checks:
         self._blocks: dict[bytes, tuple[Block, bytes] | None] = {}
         self._admissions: dict[tuple[bytes, bytes], TransactionError | None] = {}
 
+    def beside(self, runner: ContractRunner) -> Checks:
+        """Checks for another replica that holds other bytes.
+
+        What follows from a message alone is shared. What also depends on the updates at hand, such as whether a block
+        can be judged, is not.
+        """
+        other = Checks(runner)
+        other.memo.signatures, other._blocks = self.memo.signatures, self._blocks
+        return other
+
     def decode_block(self, data: bytes) -> tuple[Block, bytes] | None:
         """The block and its id, or None when the bytes are no block in its canonical encoding."""
         if data not in self._blocks:

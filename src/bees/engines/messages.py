@@ -84,6 +84,30 @@ class Decision(Record, frozen=True, tag="decision"):
 Message = Proposal | Vote | Status | Decision
 
 
+class ConsensusRecord(Record, frozen=True):
+    """What a replica must not forget of the height that it works on; on disk before any of its messages leaves.
+
+    A replica that restarts from it cannot contradict what it said before the crash.
+
+    Attributes:
+        height: h_p.
+        consensus_round: round_p.
+        step: step_p.
+        locked_block, locked_round: lockedValue_p and lockedRound_p; None and -1 for none.
+        valid_block, valid_round: validValue_p and validRound_p; None and -1 for none.
+        sent: all that it has signed at this height.
+    """
+
+    height: Positive
+    consensus_round: Natural
+    step: Natural
+    locked_block: bytes | None
+    locked_round: ValidRound
+    valid_block: bytes | None
+    valid_round: ValidRound
+    sent: tuple[Proposal | Vote, ...]
+
+
 def proposal_bytes(chain_id: bytes, height: int, consensus_round: int, valid_round: int, block: bytes) -> bytes:
     """What a proposer signs; its domain differs from that of votes and transactions."""
     named = digest("proposed block", block)

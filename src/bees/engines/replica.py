@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bees.core.canonical import encode
 from bees.core.errors import BlockError, MissingBlobError, TransactionError
 from bees.engines.checks import signature_checks
-from bees.engines.messages import Decision, Message, Proposal, Status, Vote
+from bees.engines.messages import ConsensusRecord, Decision, Message, Proposal, Status, Vote
 from bees.engines.tendermint import NO_ACTIONS, Actions, Consensus, Height, Timeout, TimeoutLengths
 from bees.ledger.application import Application
 from bees.ledger.block import Block, Commit, Header, check_commit
-from bees.ledger.refusals import CommitError
+from bees.ledger.refusals import BrokenLinkError, CommitError
 from bees.ledger.replay import check_block
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bees.core.keys import SigningKey
     from bees.core.stopwatch import PhaseTimer
     from bees.engines.checks import Checks
-    from bees.engines.network import Network
     from bees.engines.tally import SignatureCheck
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.transactions import Signed
@@ -35,6 +34,66 @@ class Ask:
 
 
 Payload = Message | Timeout | Ask
+
+_PEERS_ASKED = 3
+"""How many others a replica asks at a time for what it may have missed; each time the next ones."""
+
+
+class Transport(Protocol):
+    """What carries a replica's words; ``bees.engines.network.Network`` is one."""
+
+    def broadcast(self, sender: int, payload: Payload) -> None:
+        """Send a message to every other replica."""
+        ...
+
+    def send(self, sender: int, receiver: int, payload: Payload) -> None:
+        """Send a message to one replica."""
+        ...
+
+    def set_timer(self, node: int, after_us: int, payload: Payload) -> None:
+        """Hand ``payload`` back to the replica after some time."""
+        ...
+
+
+class Store(Protocol):
+    """What a replica writes down. Nothing that it sends may leave before what it has written is on disk."""
+
+    def save_record(self, record: ConsensusRecord) -> None:
+        """Keep what the replica must not forget of the height that it works on, in place of what was there."""
+        ...
+
+    def last_record(self) -> ConsensusRecord | None:
+        """What was saved last."""
+        ...
+
+    def append(self, decision: Decision) -> None:
+        """Keep a committed block for good."""
+        ...
+
+    def decision(self, height: int) -> Decision | None:
+        """The committed block of a height, if it is kept."""
+        ...
+
+
+class NewestOnly:
+    """A store for replicas that live in one process and end with it: keeps the newest block, for who lags behind."""
+
+    def __init__(self) -> None:
+        self._decision: Decision | None = None
+
+    def save_record(self, record: ConsensusRecord) -> None:
+        """Nothing to do: the process that would restart has forgotten its keys too."""
+
+    def last_record(self) -> None:
+        """There is none."""
+
+    def append(self, decision: Decision) -> None:
+        """Keep it in place of the one before."""
+        self._decision = decision
+
+    def decision(self, height: int) -> Decision | None:
+        """The newest one, if it is of this height."""
+        return self._decision if self._decision is not None and self._decision.height == height else None
 
 
 class Replica:
@@ -54,22 +113,25 @@ class Replica:
         key: SigningKey,
         signed: SignedGenesis,
         checks: Checks,
-        network: Network[Payload],
+        network: Transport,
         lengths: TimeoutLengths,
         timer: PhaseTimer,
+        store: Store | None = None,
     ) -> None:
         self.index = index
         self.application = Application(signed, checks.runner, checks.memo)
         self.mempool: dict[bytes, Signed] = {}
         self.last_block = signed.genesis.chain_id
         self.last_decision: tuple[Block, Commit] | None = None
-        self._last_message: Decision | None = None
         self._genesis = signed.genesis
         self._key = key
         self._checks = checks
         self._network = network
         self._lengths = lengths
         self._timer = timer
+        self._store: Store = NewestOnly() if store is None else store
+        self._times_asked = 0
+        self._lags = False
         self._public_keys = tuple(server.public_key for server in signed.genesis.servers)
         self._consensus: Consensus | None = None
 
@@ -88,8 +150,23 @@ class Replica:
             self._check_tx(signed)
             self.mempool[signed.signature] = signed
 
+    def recover(self) -> None:
+        """Take in the blocks that the store holds, after a restart.
+
+        Raises:
+            BlockError: a block in it is not right.
+            MissingBlobError: an update that the contract must read is not at hand.
+        """
+        while (decision := self._store.decision(self.height + 1)) is not None:
+            known = self._checks.decode_block(decision.block)
+            if known is None:
+                raise BrokenLinkError(self.height + 1, "its bytes are no block")
+            check_block(self.application, self.last_block, known[0])
+            check_commit(self._genesis, known[0].header, decision.commit, self._checks.memo.verify)
+            self._append(known[0], decision, is_stored=True)
+
     def start_height(self) -> None:
-        """Begin to decide on the next block."""
+        """Begin to decide on the next block, or go on where a crash has interrupted that."""
         height = self.height + 1
         servers = len(self._public_keys)
         at = Height(
@@ -101,8 +178,10 @@ class Replica:
             lambda consensus_round: (height - 1 + consensus_round) % servers,
         )
         self._consensus = Consensus(at, self)
-        self._ask_later()
-        self._act(self._consensus.start())
+        self._ask_later(0 if self._lags else self._lengths.first_us)
+        self._lags = False
+        record = self._store.last_record()
+        self._act(self._consensus.start(record if record is not None and record.height == height else None))
 
     def deliver(self, payload: Payload) -> None:
         """Take in a message, or a timer that is over."""
@@ -129,7 +208,7 @@ class Replica:
         """
         check_block(self.application, self.last_block, block)
         check_commit(self._genesis, block.header, commit, self._checks.memo.verify)
-        self._append(block, commit, encode(block))
+        self._append(block, Decision(commit.height, encode(block), commit))
 
     # What follows is the consensus' Host.
 
@@ -170,6 +249,8 @@ class Replica:
         return self._checks.memo.verify_all(checks)
 
     def _act(self, actions: Actions) -> None:
+        if actions.broadcast and self._consensus is not None:
+            self._store.save_record(self._consensus.record())
         for message in actions.broadcast:
             self._network.broadcast(self.index, message)
         for timeout in actions.timeouts:
@@ -177,15 +258,17 @@ class Replica:
         if actions.decided is not None:
             known = self._checks.decode_block(actions.decided.block)
             if known is not None:
-                self._append(known[0], actions.decided.commit, actions.decided.block)
+                commit = actions.decided.commit
+                self._append(known[0], Decision(commit.height, actions.decided.block, commit))
 
-    def _append(self, block: Block, commit: Commit, data: bytes) -> None:
+    def _append(self, block: Block, decision: Decision, *, is_stored: bool = False) -> None:
         with self._timer("commit"):
             self.application.finalize_block(block.batch)
             self.application.commit()
-            self.last_block = commit.block_id
-            self.last_decision = (block, commit)
-            self._last_message = Decision(commit.height, data, commit)
+            self.last_block = decision.commit.block_id
+            self.last_decision = (block, decision.commit)
+            if not is_stored:
+                self._store.append(decision)
             self._consensus = None
             self._clean_mempool(block)
 
@@ -209,19 +292,29 @@ class Replica:
     def _check_tx(self, signed: Signed) -> None:
         self._checks.admit(self.application.app_hash, signed, lambda: self.application.check_tx(signed))
 
-    def _ask_later(self) -> None:
-        self._network.set_timer(self.index, self._lengths.first_us, Ask(self.height + 1))
+    def _ask_later(self, after_us: int) -> None:
+        self._network.set_timer(self.index, after_us, Ask(self.height + 1))
 
     def _ask(self, ask: Ask) -> None:
         """Stand in for the paper's reliable gossip: whoever is undecided for long asks for what was lost."""
         if self._consensus is not None and ask.height == self.height + 1:
-            self._network.broadcast(self.index, Status(ask.height, self.index))
-            self._ask_later()
+            status = Status(ask.height, self.index)
+            for peer in self._next_peers():
+                self._network.send(self.index, peer, status)
+            self._ask_later(self._lengths.first_us)
             self._act(self._consensus.reconsider())
 
+    def _next_peers(self) -> list[int]:
+        servers, first = len(self._public_keys), self._times_asked * _PEERS_ASKED
+        self._times_asked += 1
+        return [(self.index + 1 + (first + k) % (servers - 1)) % servers for k in range(min(_PEERS_ASKED, servers - 1))]
+
     def _answer(self, status: Status) -> None:
-        if self._last_message is not None and status.height == self._last_message.height:
-            self._network.send(self.index, status.server, self._last_message)
+        if not 0 <= status.server < len(self._public_keys):
+            return
+        decision = self._store.decision(status.height)
+        if decision is not None:
+            self._network.send(self.index, status.server, decision)
         elif self._consensus is not None and status.height == self.height + 1:
             for message in self._consensus.log():
                 self._network.send(self.index, status.server, message)
@@ -237,4 +330,5 @@ class Replica:
             check_commit(self._genesis, known[0].header, decision.commit, self._checks.memo.verify)
         except CommitError:
             return
-        self._append(known[0], decision.commit, decision.block)
+        self._lags = True
+        self._append(known[0], decision)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     CheckSignatures = Callable[[Sequence[SignatureCheck]], list[bool]]
 
 
+_VOTES_KEPT = 3
+"""How many different votes of one server are kept in a round; an honest one casts a single vote."""
+
+
 class Tally:
     """The votes of one kind in one round of consensus.
 
@@ -65,6 +69,8 @@ class Tally:
             self._check_some(vote.block, [rival])
             if vote.server in self._valid.get(vote.block, ()):
                 return
+        if not self._has_room(vote):
+            return
         waiting[vote.server] = vote
         self._claimed_voters.add(vote.server)
 
@@ -109,6 +115,16 @@ class Tally:
             self._check_some(block, list(self._unchecked[block].values()))
         for votes in self._valid.values():
             yield from votes.values()
+
+    def votes_of(self, server: int) -> Iterator[Vote]:
+        """The valid votes of one server."""
+        return (votes[server] for votes in self._valid.values() if server in votes)
+
+    def _has_room(self, vote: Vote) -> bool:
+        """Whether one more vote of this server is kept. All but its last one have been checked, so none is forged."""
+        for block in [b for b, votes in self._unchecked.items() if vote.server in votes and b != vote.block]:
+            self._check_some(block, [self._unchecked[block][vote.server]])
+        return sum(vote.server in votes for votes in self._valid.values()) < _VOTES_KEPT
 
     def _claims_quorum(self) -> bool:
         """Whether a quorum of servers has voted for whatever, if all that is unchecked is valid."""

@@ -14,14 +14,21 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bees.engines.messages import Proposal, Vote, proposal_bytes
+from bees.engines.messages import ConsensusRecord, Proposal, Vote, proposal_bytes
 from bees.engines.tally import Tally
 from bees.ledger.block import Commit, CommitSignature, VoteKind, vote_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bees.engines.tally import SignatureCheck
+
+
+_ROUNDS_AHEAD = 2
+"""In how many rounds beyond the next one a replica listens to a server. One that names ever later rounds could fill
+its memory otherwise; what it misses comes again with the others' logs."""
+_PROPOSALS_KEPT = 4
+"""How many different proposals of one round are kept; only a faulty proposer makes more than one."""
 
 
 class Step(IntEnum):
@@ -170,11 +177,29 @@ class Consensus:
         self._broadcast: list[Proposal | Vote] = []
         self._timeouts: list[Timeout] = []
         self._was_told = False
+        self._ahead: dict[int, set[int]] = {}
 
-    def start(self) -> Actions:
-        """Line 10: upon start."""
-        self._start_round(0)
-        return self._settle(0)
+    def start(self, record: ConsensusRecord | None = None) -> Actions:
+        """Line 10: upon start; or upon restart, from what was on disk, and then all is said once more."""
+        if record is None:
+            self._start_round(0)
+        else:
+            self._restore(record)
+        return self._settle(self.round)
+
+    def record(self) -> ConsensusRecord:
+        """What must be on disk before what was just signed may leave."""
+        sent = tuple(message for message in self._own())
+        return ConsensusRecord(
+            self._at.height,
+            self.round,
+            self.step,
+            self.locked_block,
+            self.locked_round,
+            self.valid_block,
+            self.valid_round,
+            sent,
+        )
 
     def receive(self, message: Proposal | Vote) -> Actions:
         """Take in another replica's message; one that is for another height, forged or known changes nothing."""
@@ -212,6 +237,25 @@ class Consensus:
             self._propose(block)
         else:
             self._set_timeout(Step.PROPOSE)
+
+    def _restore(self, record: ConsensusRecord) -> None:
+        self.round, self.step = record.consensus_round, Step(record.step)
+        self.locked_block, self.locked_round = record.locked_block, record.locked_round
+        self.valid_block, self.valid_round = record.valid_block, record.valid_round
+        for message in record.sent:
+            if isinstance(message, Vote):
+                self._tally(message.consensus_round, message.kind).add_own(message)
+            else:
+                self._proposals.setdefault(message.consensus_round, []).append(message)
+            self._broadcast.append(message)
+        if self.step is Step.PROPOSE:
+            self._set_timeout(Step.PROPOSE)
+
+    def _own(self) -> Iterator[Proposal | Vote]:
+        me = self._at.me
+        yield from (proposal for known in self._proposals.values() for proposal in known if proposal.proposer == me)
+        for tally in self._tallies.values():
+            yield from tally.votes_of(me)
 
     def _settle(self, consensus_round: int) -> Actions:
         self._run_rules(consensus_round)
@@ -338,7 +382,9 @@ class Consensus:
         if self.decided or proposal.height != self._at.height:
             return False
         known = self._proposals.get(proposal.consensus_round, [])
-        if proposal in known or not self._is_from_proposer(proposal):
+        if proposal in known or len(known) >= _PROPOSALS_KEPT or not self._is_from_proposer(proposal):
+            return False
+        if not self._listens(proposal.proposer, proposal.consensus_round):
             return False
         # A proposer that equivocates has both kept: the rules may need the one that others voted for.
         self._proposals[proposal.consensus_round] = [*known, proposal]
@@ -354,8 +400,26 @@ class Consensus:
         key = self._at.public_keys[proposal.proposer]
         return self._host.check_signatures([(key, message, proposal.signature)])[0]
 
+    def _listens(self, server: int, consensus_round: int) -> bool:
+        """Whether there is still room for what this server says of a round that is far ahead."""
+        if consensus_round <= self.round + 1:
+            return True
+        ahead = {known for known in self._ahead.get(server, ()) if known > self.round + 1}
+        if consensus_round not in ahead and len(ahead) >= _ROUNDS_AHEAD:
+            return False
+        self._ahead[server] = ahead | {consensus_round}
+        return True
+
+    def _is_from_voter(self, vote: Vote) -> bool:
+        message = vote_bytes(self._at.chain_id, vote.height, vote.consensus_round, vote.kind, vote.block)
+        return self._host.check_signatures([(self._at.public_keys[vote.server], message, vote.signature)])[0]
+
     def _add_vote(self, vote: Vote) -> bool:
         if self.decided or vote.height != self._at.height or vote.server >= len(self._at.public_keys):
+            return False
+        if vote.consensus_round > self.round + 1 and not (
+            self._is_from_voter(vote) and self._listens(vote.server, vote.consensus_round)
+        ):
             return False
         tally = self._tally(vote.consensus_round, vote.kind)
         tally.add(vote)

@@ -84,10 +84,10 @@ class Application:
             GenesisError: the genesis is not signed by all, or contradicts itself.
             ContractError: the genesis' contract is none.
         """
-        check_genesis(signed)
+        self.memo = memo or Memo()
+        check_genesis(signed, self.memo.verify)
         runner.check(signed.genesis.contract)
         self.runner = runner
-        self.memo = memo or Memo()
         self.state = initial_state(signed.genesis)
         self.app_hash = state_tree(self.state).root
         self._pending: Execution | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
@@ -13,6 +13,9 @@ from bees.core.errors import GenesisError
 from bees.core.hashes import digest
 from bees.core.keys import SigningKey, is_signed_by
 from bees.core.model import ModelDescription  # likewise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -147,8 +150,12 @@ def sign_genesis(genesis: Genesis, server_keys: tuple[SigningKey, ...]) -> Signe
     return SignedGenesis(genesis, tuple(key.sign(_signing_bytes(genesis)) for key in server_keys))
 
 
-def check_genesis(signed: SignedGenesis) -> None:
+def check_genesis(signed: SignedGenesis, verify: Callable[[bytes, bytes, bytes], bool] = is_signed_by) -> None:
     """Refuse a genesis that contradicts itself, or that not every server has signed.
+
+    Args:
+        signed: the genesis and its signatures.
+        verify: tells whether a (public key, message, signature) is valid.
 
     Raises:
         GenesisError: naming the field at fault.
@@ -162,7 +169,7 @@ def check_genesis(signed: SignedGenesis) -> None:
         raise GenesisError("signatures", f"{len(signed.signatures)} for {len(genesis.servers)} servers")
     message = _signing_bytes(genesis)
     for index, (server, signature) in enumerate(zip(genesis.servers, signed.signatures, strict=True)):
-        if not is_signed_by(server.public_key, message, signature):
+        if not verify(server.public_key, message, signature):
             raise GenesisError("signatures", f"server {index} has not signed this genesis")
 
 
