@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from small_world import World
 
 from bees.core.canonical import encode
@@ -17,6 +18,8 @@ from bees.light_client import check_genesis, check_model, check_proof, read_gene
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bees.ledger.state import State
 
 ROUNDS = 3
 
@@ -94,3 +97,21 @@ def test_the_virtual_machine_is_the_packages_own_by_default(chain: Path):
     # This world's contract is no WebAssembly, which the real machine finds where the first round closes.
     with pytest.raises(BeesError):
         prove_from_file(chain)
+
+
+class MainNodeWorld(World):
+    """The paper's literal reading: the main node alone verifies and executes."""
+
+    def _genesis(self):
+        return replace(super()._genesis(), verification="main_node")
+
+    def attests(self, state: State):
+        return [signed for signed in super().attests(state) if signed.body.server in state.attesters]
+
+
+def test_where_only_the_main_node_executes_the_outcome_is_proved_without_the_words(tmp_path: Path):
+    world = MainNodeWorld()
+    world.write_chain(tmp_path / "chain.db", 1)
+    proved = prove_from_file(tmp_path / "chain.db", machine=world.machine)
+    assert check_model_proof(world.genesis, proved.proof, is_signed_by).round == 1
+    assert proved.words is None
