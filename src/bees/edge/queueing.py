@@ -31,7 +31,8 @@ def fifo_wait_s(
         shape (K,), 0 for who does not queue.
     """
     wait_s = np.zeros(ready_s.shape)
-    members = np.flatnonzero(queues)
+    # What never comes, or would never end, gets no turn.
+    members = np.flatnonzero(queues & np.isfinite(ready_s + service_s))
     if not members.size:
         return wait_s
     members = members[np.lexsort((ready_s[members], line[members]))]
