@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_COUPLED = 12
 """UEs that affect one another: 2^12 joint decisions are tried for each such group."""
 
-_FOR_EVER = 1e100
+_NEVER = 1e6
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,11 @@ def _best_limit_s(options: Options, latency_weight: float) -> float:
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What never ends takes very long instead, so that sums and differences stay numbers."""
-    return np.minimum(values, _FOR_EVER)
+    """What never ends takes a million times as long as what ends, so that sums still tell the others apart."""
+    ends = np.isfinite(values)
+    if ends.all():
+        return values
+    return np.where(ends, values, _NEVER * max(float(np.max(values, where=ends, initial=0.0)), 1.0))
 
 
 def _weighted(
