@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -123,8 +124,8 @@ def spellings(value: Any) -> Iterator[bytes]:  # noqa: ANN401  # whatever Messag
         case int():
             yield encode(value)
             for tag, size in ((0xCC, 1), (0xCD, 2), (0xCE, 4), (0xCF, 8), (0xD0, 1), (0xD1, 2), (0xD2, 4), (0xD3, 8)):
-                if value.bit_length() <= 8 * size - (tag >= _FIRST_SIGNED_TAG):
-                    yield bytes([tag]) + value.to_bytes(size, "big")
+                with suppress(OverflowError):
+                    yield bytes([tag]) + value.to_bytes(size, "big", signed=tag >= _FIRST_SIGNED_TAG)
             yield from (msgspec.msgpack.encode(float(value)), msgspec.msgpack.encode(str(value)))
         case bytes():
             for tag, size in ((0xC4, 1), (0xC5, 2), (0xC6, 4), (0xD9, 1), (0xDA, 2), (0xDB, 4)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from hypothesis import strategies as st
 from bees import light_client
 from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError
+from bees.core.hashes import digest
 from bees.core.keys import is_signed_by
 from bees.core.model import describe
 from bees.founding import Founding, Members, Task, found
 from bees.ledger.block import Commit, Header, vote_bytes
 from bees.ledger.commitments import hash_model
 from bees.ledger.genesis import DeviceRecord, Genesis, ServerRecord, SignedGenesis, check_genesis
-from bees.ledger.merkle import MerkleMap
+from bees.ledger.merkle import MerkleMap, MerklePath
 from bees.ledger.proofs import ModelProof, check_model_proof
 from bees.ledger.state import Outcome, initial_state, state_tree
 from bees.light_client import ProvedOutcome, RefusedError, TrustedGenesis, check_proof, read_genesis
@@ -255,6 +257,83 @@ def test_a_path_that_is_not_the_way_up_is_refused():
         assert FOUR.verdict(encode(replace(proof, path=other))) is None, other
 
 
+# What even a quorum cannot make right
+
+
+def signed_by_all(
+    header: Header, outcome: Any, path: MerklePath, height: int | None = None, consensus_round: int = 0
+) -> bytes:
+    """A proof by a quorum that signs whatever it is given, on this chain; also at another height than the header's."""
+    height = header.height if height is None else height
+    keys, chain_id = FOUR.founding.server_keys, FOUR.genesis.chain_id
+    commit = commit_of(
+        header,
+        keys,
+        range(3),
+        lambda _c, _h, _r, kind, block: vote_bytes(chain_id, height, consensus_round, kind, block),
+    )
+    named = replace(commit, height=height, consensus_round=consensus_round)
+    return encode(ModelProof(header, named, outcome, path))
+
+
+def test_a_header_of_another_chain_is_refused_although_the_votes_are_of_this_one():
+    proof = FOUR.proof()
+    assert FOUR.verdict(signed_by_all(proof.header, proof.outcome, proof.path)) == VALUES
+    header = replace(proof.header, chain_id=bytes(32))
+    assert FOUR.verdict(signed_by_all(header, proof.outcome, proof.path)) is None
+
+
+def test_votes_for_this_block_at_another_height_are_refused():
+    proof = FOUR.proof()
+    assert FOUR.verdict(signed_by_all(proof.header, proof.outcome, proof.path, height=10)) is None
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2**63 - 1, 2**63, 2**64 - 1])
+def test_heights_and_rounds_of_consensus_have_their_range(number: int):
+    proof = FOUR.proof()
+    header = replace(proof.header, height=number)
+    seen = FOUR.verdict(signed_by_all(header, proof.outcome, proof.path))
+    assert seen == (VALUES if 1 <= number < 2**63 else None)
+    seen = FOUR.verdict(signed_by_all(proof.header, proof.outcome, proof.path, consensus_round=number))
+    assert seen == (VALUES if 0 <= number < 2**63 else None)
+
+
+@pytest.mark.parametrize("odd", ["", "server", b"", bytes(32), (), (7,), True, 1.5, {}])
+def test_what_is_no_outcome_is_refused(odd: Any):
+    for at, _ in enumerate(VALUES):
+        # Bytes are what the hash of the model is, of whatever length; an array is what the selected are.
+        is_fine = (at == 1 and isinstance(odd, bytes)) or (at == 2 and isinstance(odd, tuple))
+        outcome = (*VALUES[:at], odd, *VALUES[at + 1 :])
+        assert FOUR.verdict(encode(FOUR.proof(outcome))) == (outcome if is_fine else None)
+    for outcome in (VALUES[:-1], (*VALUES, None), None, {}):
+        assert FOUR.verdict(encode(FOUR.proof(outcome))) is None
+
+
+def test_the_outcome_is_found_at_every_place_in_trees_of_every_shape():
+    for total in range(1, 19):
+        for index in range(total):
+            before = {f"a{k:02d}": b"before" for k in range(index)}
+            after = {f"z{k:02d}": b"after" for k in range(total - index - 1)}
+            tree = MerkleMap.of({**before, "outcome": encode(OUTCOME), **after})
+            header, path = FOUR.header(tree.root, 9), tree.prove("outcome")
+            assert (path.index, path.total) == (index, total)
+            assert FOUR.verdict(signed_by_all(header, OUTCOME, path)) == VALUES
+            for other in (-1, total, total + 1, 2**63):
+                assert FOUR.verdict(signed_by_all(header, OUTCOME, replace(path, index=other))) is None
+
+
+@pytest.mark.parametrize("total", [2**62, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_map_has_less_than_2_to_63_leaves(total: int):
+    name = b"outcome"
+    node = digest("merkle leaf", struct.pack("<I", len(name)) + name + encode(OUTCOME))
+    depth = (total - 1).bit_length()
+    for _ in range(depth):
+        node = digest("merkle node", node + bytes(32))
+    header = FOUR.header(digest("merkle root", struct.pack("<Q", total), node), 9)
+    seen = FOUR.verdict(signed_by_all(header, OUTCOME, MerklePath(0, total, (bytes(32),) * depth)))
+    assert seen == (VALUES if total < 2**63 else None)
+
+
 # Bytes
 
 
@@ -278,6 +357,18 @@ def test_every_other_spelling_is_refused():
     assert len(others) > 100
     for other in others:
         assert FOUR.verdict(other) is None
+
+
+def test_every_other_spelling_of_every_width_is_refused():
+    limits = [0, 2**5, 2**7, 2**8, 2**15, 2**16, 2**31, 2**32, 2**63]
+    numbers_at_limits = {sign * limit + step for limit in limits for sign in (-1, 1) for step in (-1, 0, 1)}
+    outcome = Outcome(1, bytes(256), tuple(sorted(n for n in numbers_at_limits if n >= -(2**63))), None)
+    for spelled in dict.fromkeys(spellings(msgspec.msgpack.decode(encode(outcome)))):
+        # A quorum that signs the odd spelling itself does not make it right.
+        tree = MerkleMap.of({"outcome": spelled})
+        header = FOUR.header(tree.root, 9)
+        parts = (encode(header), encode(FOUR.commit(header)), spelled, encode(tree.prove("outcome")))
+        assert (FOUR.verdict(b"\x94" + b"".join(parts)) is None) == (spelled != encode(outcome))
 
 
 edits = st.lists(
@@ -364,6 +455,17 @@ def test_the_quorum_is_the_ledgers(servers: int):
     keys = tuple(bytes([k]) * 32 for k in range(servers))
     records = tuple(ServerRecord(key, 1, 1) for key in keys)
     assert TrustedGenesis(b"", keys, (), ()).quorum == replace(FOUR.genesis, servers=records).commit_quorum
+
+
+def test_a_genesis_whose_arrays_are_too_short_is_refused():
+    key = b"\xc4\x20" + bytes(32)
+    # A server of no fields, followed by a key and by an array that would make up for the missing field.
+    for servers in (b"\x91\x90" + key + b"\x92", b"\x91\x90" + key):
+        with pytest.raises(RefusedError):
+            read_genesis(b"\x92\x93\xa0" + servers + b"\x90\x90")
+    for fields in range(3):
+        with pytest.raises(RefusedError):
+            read_genesis(b"\x92" + bytes([0x90 + fields]) + b"\xa0\x90\x90" + b"\x91" * 4 + b"\x90\x90")
 
 
 def is_accepted(data: bytes) -> bool:

@@ -168,7 +168,7 @@ def _read_public_keys(reader: _Reader) -> tuple[bytes, ...]:
 def _check_commit(genesis: TrustedGenesis, reader: _Reader, height: int, block: bytes) -> tuple[int, ...]:
     reader.array(4)
     start = reader.at
-    committed_height, _consensus_round = reader.natural(least=1), reader.natural()
+    committed_height, _consensus_round = reader.natural(), reader.natural()
     height_and_round = reader.since(start)
     if reader.binary(_HASH_BYTES) != block or committed_height != height:
         raise RefusedError("it commits another block")
