@@ -99,8 +99,19 @@ class Application:
             TransactionError: why.
             MissingBlobError: an update that the contract must read is not at hand.
         """
-        self._check_signature(signed)
+        self.check_signature(signed)
         apply_transaction(replace(self.state, height=self.state.height + 1), signed.body, self.runner)
+
+    def check_signature(self, signed: Signed) -> None:
+        """Refuse a transaction that its author has not signed, whether or not it is right now.
+
+        Raises:
+            UnknownParticipantError: the genesis knows no such author.
+            BadSignatureError: it is not signed by its author.
+        """
+        key = author_key(self.state.genesis, signed.body)
+        if not self.memo.verify(key, signed.message, signed.signature):
+            raise BadSignatureError(type(signed.body).__name__, canonical_order(signed)[1])
 
     def prepare_proposal(self, candidates: Iterable[Signed]) -> Batch:
         """The candidates that can be in the next block together, in canonical order."""
@@ -108,7 +119,7 @@ class Application:
         chosen: list[Signed] = []
         for signed in sorted(candidates, key=canonical_order):
             try:
-                self._check_signature(signed)
+                self.check_signature(signed)
                 state = apply_transaction(state, signed.body, self.runner)
             except (TransactionError, MissingBlobError):
                 continue
@@ -165,7 +176,7 @@ class Application:
         state = replace(self.state, height=self.state.height + 1)
         for index, signed in enumerate(batch.transactions):
             try:
-                self._check_signature(signed)
+                self.check_signature(signed)
                 state = apply_transaction(state, signed.body, self.runner)
             except TransactionError as error:
                 raise InvalidTransactionError(state.height, index, str(error)) from error
@@ -173,8 +184,3 @@ class Application:
         execution = Execution(state, state_tree(state).root)
         self.memo.remember(key, execution)
         return execution
-
-    def _check_signature(self, signed: Signed) -> None:
-        key = author_key(self.state.genesis, signed.body)
-        if not self.memo.verify(key, signed.message, signed.signature):
-            raise BadSignatureError(type(signed.body).__name__, canonical_order(signed)[1])

@@ -1,0 +1,1 @@
+"""Attacks: on the learning, and on the messages of the protocol."""

@@ -1,0 +1,129 @@
+"""What Byzantine participants know and share: their keys, all that they have heard, and whom they tell which lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    import numpy as np
+
+    from bees.core.keys import SigningKey
+    from bees.engines.messages import Proposal
+    from bees.engines.replica import Replica
+    from bees.ledger.application import Application
+    from bees.ledger.genesis import Genesis
+    from bees.ledger.state import State
+    from bees.ledger.transactions import Signed
+
+_HEARD_LIMIT = 400
+
+
+@dataclass
+class Coalition:
+    """All liars of a history: the worst case is that they act as one.
+
+    Attributes:
+        genesis: that everybody agrees on.
+        keys: of the lying servers, by index.
+        device_keys: of the lying devices, by index.
+        left: the servers that are told one thing, while all others are told another.
+        inflates: whether false attestations are too high, or too low.
+        rng: what the liars draw from.
+        counts: how often each behaviour was used.
+    """
+
+    genesis: Genesis
+    keys: dict[int, SigningKey]
+    device_keys: dict[int, SigningKey]
+    left: frozenset[int]
+    inflates: bool
+    rng: np.random.Generator
+    counts: Counter[str]
+    _proposed: dict[tuple[int, int], list[Proposal]] = field(default_factory=dict[tuple[int, int], "list[Proposal]"])
+    _heard: list[Signed] = field(default_factory=list["Signed"])
+
+    def note_proposal(self, proposal: Proposal) -> None:
+        """Remember the different proposals of a round of consensus."""
+        known = self._proposed.setdefault((proposal.height, proposal.consensus_round), [])
+        if all(proposal.block != other.block for other in known):
+            known.append(proposal)
+
+    def proposals(self, height: int, consensus_round: int) -> list[Proposal]:
+        """The different proposals of a round of consensus that a liar has heard or made."""
+        return self._proposed.get((height, consensus_round), [])
+
+    def note_transaction(self, signed: Signed) -> None:
+        """Remember a transaction, to replay it later."""
+        if len(self._heard) < _HEARD_LIMIT:
+            self._heard.append(signed)
+
+    def any_heard(self) -> Signed | None:
+        """One of the transactions that a liar has heard."""
+        return self._heard[int(self.rng.integers(len(self._heard)))] if self._heard else None
+
+
+@dataclass
+class Liar:
+    """One Byzantine server, as its behaviours see it. It runs the honest program too, and changes what leaves.
+
+    Attributes:
+        index: of the server.
+        coalition: to which it belongs.
+        key: its own.
+        replica: its ledger and consensus, which see the truth.
+    """
+
+    index: int
+    coalition: Coalition
+    key: SigningKey
+    replica: Replica
+
+    @property
+    def application(self) -> Application:
+        """Its ledger."""
+        return self.replica.application
+
+    @property
+    def last_block(self) -> bytes:
+        """Id of its last block."""
+        return self.replica.last_block
+
+    @property
+    def state(self) -> State:
+        """After its last block."""
+        return self.application.state
+
+    @property
+    def genesis(self) -> Genesis:
+        """That everybody agrees on."""
+        return self.coalition.genesis
+
+    def is_left(self, receiver: int) -> bool:
+        """Whether the receiver is told the first of two stories."""
+        return receiver in self.coalition.left
+
+    def count(self, behaviour: str) -> None:
+        """Note that it has lied."""
+        self.coalition.counts[behaviour] += 1
+
+
+@dataclass
+class LyingDevice:
+    """One Byzantine device, as its behaviours see it.
+
+    Attributes:
+        index: u_k.
+        coalition: to which it belongs.
+        key: its own.
+    """
+
+    index: int
+    coalition: Coalition
+    key: SigningKey
+
+    def count(self, behaviour: str) -> None:
+        """Note that it has lied."""
+        self.coalition.counts[behaviour] += 1

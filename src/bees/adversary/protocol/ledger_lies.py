@@ -1,0 +1,169 @@
+"""Lies on the ledger: wrong and double results, false attestations, forged, replayed and hostile transactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
+
+from bees.core.hashes import digest
+from bees.ledger.commitments import hash_contract
+from bees.ledger.state import Phase
+from bees.ledger.transactions import (
+    Approval,
+    Attest,
+    Deploy,
+    Evidence,
+    Publish,
+    Signed,
+    Statement,
+    Update,
+    approval_bytes,
+    sign,
+)
+from bees.protocol.device import OpenRound
+from bees.protocol.messages import GiveUpdate, Gossip, RoundNews
+
+if TYPE_CHECKING:
+    from bees.adversary.protocol.coalition import Liar
+
+Body = TypeVar("Body", Publish, Attest)
+Sends = list[tuple[int, object]]
+
+_ENDLESS_LOOP = bytes.fromhex("0061736d01000000010401600000030201000a09010700034000 0c000b0b".replace(" ", ""))
+
+
+def publish_wrong(liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
+    """Publish another model than the contract's."""
+    own = _own(liar, payload, Publish)
+    if own is None:
+        return (payload,)
+    return (Gossip(sign(replace(own, model=digest("wrong model", own.model)), liar.key)),)
+
+
+def publish_twice(liar: Liar, receiver: int, payload: object) -> tuple[object, ...]:
+    """Publish the right result to some, and another to the others."""
+    return (payload,) if liar.is_left(receiver) else publish_wrong(liar, receiver, payload)
+
+
+def attest_falsely(liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
+    """Claim to hold every update, and give all of them the best or the worst score, as the coalition has agreed."""
+    own = _own(liar, payload, Attest)
+    if own is None:
+        return (payload,)
+    devices = tuple(sorted(liar.state.updates))
+    score = liar.genesis.evaluation_samples if liar.coalition.inflates else 0
+    return (Gossip(sign(replace(own, devices=devices, correct=(score,) * len(devices)), liar.key)),)
+
+
+def attest_twice(liar: Liar, receiver: int, payload: object) -> tuple[object, ...]:
+    """Attest one thing to some and another to the others."""
+    own = _own(liar, payload, Attest)
+    if own is None or liar.is_left(receiver):
+        return (payload,)
+    return (Gossip(sign(replace(own, devices=(), correct=()), liar.key)),)
+
+
+def withhold_bytes(_liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
+    """Give nobody the bytes of updates."""
+    return () if isinstance(payload, GiveUpdate) else (payload,)
+
+
+def give_garbage(_liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
+    """Give other bytes than were asked for."""
+    if not isinstance(payload, GiveUpdate):
+        return (payload,)
+    return (GiveUpdate(payload.commitment, digest("garbage", payload.data)[: len(payload.data)]),)
+
+
+def lie_to_devices(liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
+    """Give devices another global model, or one that is out of date, or speak of a round that is not open."""
+    if not isinstance(payload, RoundNews):
+        return (payload,)
+    match int(liar.coalition.rng.integers(3)):
+        case 0:
+            return (payload._replace(words=payload.words + 1),)
+        case 1:
+            return (payload._replace(open_round=replace_round(payload, payload.open_round.round + 1)),)
+        case _:
+            return (payload._replace(proof=None, open_round=replace_round(payload, payload.open_round.round + 7)),)
+
+
+def replace_round(news: RoundNews, round_: int) -> OpenRound:
+    """The open round with another number."""
+    return OpenRound(news.open_round.chain_id, round_, news.open_round.previous_model)
+
+
+def forge(liar: Liar) -> Sends:
+    """Send transactions in the name of others, signed with the own key or not at all."""
+    state, rng = liar.state, liar.coalition.rng
+    device = int(rng.integers(len(liar.genesis.devices)))
+    commitment = digest("forged", rng.bytes(8))
+    update = Update(liar.genesis.chain_id, state.round, state.model, device, None, commitment, 1)
+    victim = int(rng.integers(len(liar.genesis.servers)))
+    attestation = Attest(liar.genesis.chain_id, state.round, state.model, victim, (), ())
+    return _to_all(liar, sign(update, liar.key), Signed(update, bytes(64)), sign(attestation, liar.key))
+
+
+def replay(liar: Liar) -> Sends:
+    """Send again what was heard before."""
+    signed = liar.coalition.any_heard()
+    return [] if signed is None else _to_all(liar, signed)
+
+
+def lie_about_delegation(liar: Liar) -> Sends:
+    """Sign for a device that has not asked for it; and twice for one that has."""
+    state = liar.state
+    if state.phase is not Phase.COLLECT:
+        return []
+    device = int(liar.coalition.rng.integers(len(liar.genesis.devices)))
+    delegated = [d for d, delegation in state.delegations.items() if delegation.server == liar.index]
+    bodies = [
+        Update(liar.genesis.chain_id, state.round, state.model, d, liar.index, digest("lie", bytes([d, k])), 1 + k)
+        for d in {device, *delegated}
+        for k in range(2)
+    ]
+    return _to_all(liar, *(sign(body, liar.key) for body in bodies))
+
+
+def accuse_falsely(liar: Liar) -> Sends:
+    """Report honest participants with what proves nothing."""
+    signed = liar.coalition.any_heard()
+    other = liar.coalition.any_heard()
+    if signed is None or other is None or isinstance(signed.body, Deploy | Evidence):
+        return []
+    shown = Statement(signed.body, signed.signature)
+    accusations = [Evidence(liar.genesis.chain_id, liar.index, shown, None)]
+    accusations.append(Evidence(liar.genesis.chain_id, liar.index, shown, shown))
+    if isinstance(signed.body, Update):
+        forged = Statement(replace(signed.body, samples=signed.body.samples + 1), signed.signature)
+        accusations.append(Evidence(liar.genesis.chain_id, liar.index, shown, forged))
+    if not isinstance(other.body, Deploy | Evidence):
+        unrelated = Statement(other.body, other.signature)
+        accusations.append(Evidence(liar.genesis.chain_id, liar.index, shown, unrelated))
+    return _to_all(liar, *(sign(body, liar.key) for body in accusations))
+
+
+def deploy_hostile_contract(liar: Liar) -> Sends:
+    """Try to put an endless loop in force, with the approvals of the coalition alone, some of them twice."""
+    state = liar.state
+    message = approval_bytes(liar.genesis.chain_id, state.deploys, hash_contract(_ENDLESS_LOOP))
+    approvals = [Approval(k, key.sign(message)) for k, key in sorted(liar.coalition.keys.items())]
+    padded = (approvals * 4)[: liar.genesis.commit_quorum]
+    bodies = [
+        Deploy(liar.genesis.chain_id, liar.index, state.deploys, _ENDLESS_LOOP, tuple(chosen))
+        for chosen in (approvals, padded, sorted(padded, key=lambda a: a.server))
+    ]
+    return _to_all(liar, *(sign(body, liar.key) for body in bodies))
+
+
+def _own(liar: Liar, payload: object, kind: type[Body]) -> Body | None:
+    """The liar's own transaction of this kind, if that is what the payload is."""
+    if not isinstance(payload, Gossip):
+        return None
+    body = payload.signed.body
+    return body if isinstance(body, kind) and body.server == liar.index else None
+
+
+def _to_all(liar: Liar, *signed: Signed) -> Sends:
+    return [(receiver, Gossip(one)) for one in signed for receiver in range(len(liar.genesis.servers))]
