@@ -184,11 +184,11 @@ def test_replicas_agree_on_every_app_hash_with_and_without_shared_checks():
 
 def test_shared_checks_execute_a_block_and_verify_a_signature_once(monkeypatch: pytest.MonkeyPatch):
     world, blocks, _ = recorded()
-    verified: list[bytes] = []
+    verified: list[tuple[bytes, bytes]] = []
     executed: list[int] = []
 
     def count(public_key: bytes, message: bytes, signature: bytes) -> bool:
-        verified.append(message)
+        verified.append((public_key, message))
         return is_signed_by(public_key, message, signature)
 
     close = bees.ledger.application.close_phases
@@ -200,7 +200,7 @@ def test_shared_checks_execute_a_block_and_verify_a_signature_once(monkeypatch: 
         for replica in replicas:
             follow(replica, [transactions])
     assert len(executed) == len(blocks)
-    assert len(verified) == len(set(verified)) == sum(map(len, blocks))
+    assert len(verified) == len(set(verified)) == len(world.state.servers) + sum(map(len, blocks))
 
 
 def test_a_memo_never_takes_a_bad_signature_for_a_good_one():
