@@ -125,6 +125,16 @@ def test_a_run_that_fails_says_why(tmp_path: Path):
     assert verify_chain(tmp_path / "run" / "chain.db").valid
 
 
+def test_a_run_in_which_nobody_s_update_arrives_leaves_skipped_rounds_and_a_chain_that_verifies(tmp_path: Path):
+    dark = ["battery.device_capacity_j=0.2", "battery.harvest_w=0.1"]
+    scenario = bees.load_scenario("quick", [*SMALL, *dark])
+    result = run_into_folder(scenario, tmp_path / "run", command="bees run tiny")
+    assert [(row.active_devices, row.main_node) for row in result.rounds] == [(0, None)] * scenario.blocks
+    assert len({row.model for row in result.rounds}) == 1
+    verdict = verify_chain(tmp_path / "run" / "chain.db")
+    assert (verdict.valid, verdict.round) == (True, scenario.blocks)
+
+
 @pytest.mark.parametrize("change", ["learning.dataset=nowhere.npz", "topology.devices=6001"])
 def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path, change: str):
     scenario = bees.load_scenario("quick", [*SMALL, "topology.servers=300", change])

@@ -286,6 +286,14 @@ def test_a_server_must_have_room_for_what_it_draws() -> None:
     assert refusal("paper", "topology.server_capacity=6").key == "topology.devices_per_server_max"
 
 
+def test_batteries_that_are_empty_for_ever_are_refused() -> None:
+    empty = ["battery.device_initial_min=0", "battery.device_initial_max=0"]
+    error = refusal("paper", *empty)
+    assert (error.key, error.value) == ("battery.device_initial_max", 0)
+    assert "battery.harvest_w" in error.problem
+    assert load_scenario("paper", [*empty, "battery.harvest_w=1"]).battery.harvest_w == 1
+
+
 def test_a_scenario_built_in_python_is_checked_alike() -> None:
     check_scenario(Scenario(), "here")
     with pytest.raises(ScenarioError, match=r"here: ledger\.top_m = 11: there are only 10 devices"):

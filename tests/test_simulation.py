@@ -106,6 +106,23 @@ def test_a_run_without_any_device_left_says_at_which_block():
         run("battery.device_capacity_j=0.2", "blocks=200")
 
 
+def test_harvest_brings_drained_devices_back_and_rounds_without_anybody_are_skipped():
+    empty = ["battery.device_initial_min=0", "battery.device_initial_max=0", "battery.harvest_w=3"]
+    result = run(*empty, "blocks=3")
+    first, *later = result.rounds
+    assert (first.active_devices, first.main_node, first.selected) == (0, None, ())
+    assert all(row.active_devices > 0 and row.main_node is not None for row in later)
+    assert later[0].model != first.model
+
+
+def test_stragglers_spend_energy_and_their_updates_do_not_count(usual: RunResult):
+    times_s = usual.devices.compute_time_s[0] + usual.devices.transmit_time_s[0]
+    late = run(f"timing.deadline_s={float(np.median(times_s))}", "blocks=1")
+    assert late.rounds[0].active_devices == late.rounds[0].eligible_updates == len(times_s) // 2
+    assert late.rounds[0].energy_j == usual.rounds[0].energy_j
+    assert late.rounds[0].latency_s == float(np.median(times_s))
+
+
 def test_own_policy_and_own_data(usual: RunResult):
     from bees.learning.datasets import load_dataset  # noqa: PLC0415
 

@@ -118,6 +118,7 @@ def conflicts(scenario: Scenario) -> Iterator[Conflict]:
     yield from _range_conflicts(scenario)
     yield from _crowd_conflicts(scenario)
     yield from _decibel_conflicts(scenario)
+    yield from _empty_battery_conflicts(scenario)
     yield from delegation_conflicts(scenario)
     top_m, devices = scenario.ledger.top_m, scenario.topology.devices
     if scenario.ledger.contract == "fedavg" and top_m > devices:
@@ -177,6 +178,13 @@ def delegation_conflicts(scenario: Scenario, *, own_policy: bool = False) -> Ite
 
 def _decibel_conflicts(scenario: Scenario) -> Iterator[Conflict]:
     radio = scenario.radio
-    for name in ("transmit_power_db", "noise_psd_dbm_per_hz"):
+    for name in ("transmit_power_db", "noise_psd_dbm_per_hz", "reference_gain_db"):
         if abs(value := getattr(radio, name)) > DECIBEL_LIMIT:
             yield Conflict(f"radio.{name}", value, f"must lie between -{DECIBEL_LIMIT:g} and {DECIBEL_LIMIT:g}")
+
+
+def _empty_battery_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    battery = scenario.battery
+    if battery.device_initial_max == 0 and battery.harvest_w == 0:
+        problem = "every battery is empty at the start, and none is ever charged: raise it, or set battery.harvest_w"
+        yield Conflict("battery.device_initial_max", 0.0, problem, ("battery.harvest_w",))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from bees.scenario import Computation
 
+    Values = NDArray[np.float64] | float
+    Samples = NDArray[np.int64] | NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Cycles:
@@ -63,7 +66,7 @@ def local_iterations(computation: Computation, epochs: int) -> float:
 
 
 def computation_time_s(
-    iterations: float, cycles_per_sample: NDArray[np.float64], samples: NDArray[np.int64], cpu_frequency_hz: float
+    iterations: Values, cycles_per_sample: NDArray[np.float64], samples: Samples, cpu_frequency_hz: Values
 ) -> NDArray[np.float64]:
-    """``t_k^C = L_k C_k n_k / f_k`` (Eq. 4), seconds, shape (K,)."""
+    """``t_k^C = L_k C_k n_k / f_k`` (Eq. 4), seconds; arrays broadcast."""
     return iterations * cycles_per_sample * samples / cpu_frequency_hz
