@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -135,3 +135,10 @@ def test_an_integer_beyond_64_bits_is_refused():
 def test_a_record_cannot_be_changed():
     with pytest.raises(AttributeError):
         INNER.amount = 2  # pyright: ignore[reportAttributeAccessIssue]  # that is the point
+
+
+def test_a_refusal_quotes_little_of_what_it_refuses() -> None:
+    with pytest.raises(MalformedError) as refused:
+        decode(encode(("x\n" * 10**5,)), tuple[Literal["a", "b"]])
+    assert len(str(refused.value)) < 500
+    assert "\n" not in str(refused.value)

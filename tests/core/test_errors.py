@@ -78,3 +78,9 @@ def test_errors_are_told_apart_by_identity():
 def test_the_nearest_word_is_suggested_or_all_are_listed():
     assert did_you_mean("bandwith_hz", ["bandwidth_hz", "users"]) == "did you mean 'bandwidth_hz'?"
     assert did_you_mean("zzz", ("a", "b")) == "known: a, b"
+
+
+def test_what_an_error_quotes_cannot_break_its_line():
+    error = errors.MalformedError("Signed", "Invalid value 'a\n\x1b[31m\udc80é'")
+    assert str(error) == r"not a valid Signed: Invalid value 'a\n\x1b[31m\udc80é'"
+    assert error.as_dict()["message"] == str(error)

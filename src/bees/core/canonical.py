@@ -16,6 +16,8 @@ from bees.core.errors import MalformedError, NonCanonicalError
 
 T = TypeVar("T")
 
+_COMPLAINT_CHARACTERS = 200  # it may quote a text that is as long as the bytes
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -38,7 +40,7 @@ def decode(data: bytes, kind: type[T]) -> T:
     try:
         value: T = _decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
-        raise MalformedError(_name(kind), str(error)) from error
+        raise MalformedError(_name(kind), str(error)[:_COMPLAINT_CHARACTERS]) from error
     if _encoder.encode(value) != data:
         raise NonCanonicalError(_name(kind))
     return value

@@ -59,16 +59,23 @@ class BeesError(Exception):
         return self.__class__.__name__
 
     def __str__(self) -> str:
-        return self.message
+        return _on_one_line(self.message)
 
     def as_dict(self) -> dict[str, Any]:
         """The error and its fields, ready for JSON."""
         named = {f.name: _plain(getattr(self, f.name)) for f in _fields(self)}
-        return {"error": self.__class__.__name__, "message": self.message, **named}
+        return {"error": self.__class__.__name__, "message": str(self), **named}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A dataclass bypasses Exception.__init__, so pickling between worker processes needs the fields.
         return (self.__class__, tuple(getattr(self, f.name) for f in _fields(self)))
+
+
+def _on_one_line(message: str) -> str:
+    """The message, fit for a terminal and a log: what it quotes may be hostile, such as a name with line breaks."""
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 def _fields(error: BeesError) -> tuple[Any, ...]:
