@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bees.core.canonical import decode, encode
 from bees.core.hashes import digest
 from bees.core.keys import SigningKey, is_signed_by
-from bees.engines.messages import Proposal, Vote, sign_proposal
+from bees.engines.messages import ConsensusRecord, Proposal, Status, Vote, sign_proposal
 from bees.engines.network import Network, Unreliable, instantaneous, silence
 from bees.engines.tendermint import NO_ACTIONS, Actions, Consensus, Decided, Height, Step, Timeout, TimeoutLengths
 from bees.ledger.block import Commit, vote_bytes
@@ -386,8 +387,53 @@ def test_the_log_holds_every_valid_message_once() -> None:
     consensus.start()
     heard = [proposal(A), vote(0, "prevote", A), vote(1, "prevote", None)]
     feed(consensus, *heard, vote(2, "prevote", A, key=KEYS[6]))
-    assert set(heard) <= set(consensus.log())
-    assert {m.server for m in consensus.log() if isinstance(m, Vote)} == {0, 1, 3}
+    nothing_held = Status(1, 6)
+    assert set(heard) <= set(consensus.log(nothing_held))
+    assert consensus.log(consensus.status()) == []
+    assert {m.server for m in consensus.log(nothing_held) if isinstance(m, Vote)} == {0, 1, 3}
+
+
+def test_the_log_leaves_out_what_the_other_has_told_that_it_holds() -> None:
+    consensus, other = machine(me=3), machine(me=2)
+    consensus.start()
+    other.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A), vote(1, "prevote", None), vote(0, "prevote", B))
+    feed(other, vote(0, "prevote", A), vote(1, "prevote", None))
+    lacking = consensus.log(other.status())
+    assert {(m.server, m.block) for m in lacking if isinstance(m, Vote)} == {(3, name_of(A)), (0, name_of(B))}
+    assert [m for m in lacking if not isinstance(m, Vote)] == [proposal(A)]
+
+
+def test_a_restart_from_its_record_says_the_same_again_and_nothing_else() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    heard = (proposal(A), vote(0, "prevote", A), vote(1, "prevote", A))
+    said = [message for one in heard for message in consensus.receive(one).broadcast]
+    record = decode(encode(consensus.record()), ConsensusRecord)
+    again = machine(me=3)
+    assert set(again.start(record).broadcast) == set(said)
+    assert (again.round, again.step, again.locked_block) == (0, Step.PRECOMMIT, A)
+    assert again.receive(proposal(B)).broadcast == ()
+    feed(again, *(vote(k, "precommit", None) for k in (0, 1, 2)))
+    assert again.expire(Timeout(1, 0, Step.PRECOMMIT)).broadcast == ()
+    assert again.receive(proposal(B, 1)).broadcast[0].block is None, "it is still locked on A"
+
+
+def test_who_names_ever_later_rounds_is_listened_to_in_two_of_them() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    for far in range(2, 50):
+        consensus.receive(vote(0, "prevote", A, far))
+        consensus.receive(vote(1, "precommit", A, far, key=KEYS[6]))
+    assert {m.consensus_round for m in consensus.log(Status(1, 6)) if isinstance(m, Vote) and m.server == 0} == {2, 3}
+
+
+def test_who_votes_for_ever_other_blocks_is_kept_three_times() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    for k in range(50):
+        consensus.receive(vote(0, "prevote", bytes([k])))
+    assert sum(isinstance(m, Vote) and m.server == 0 for m in consensus.log(Status(1, 6))) == 3
 
 
 # Whole networks of machines
@@ -411,7 +457,7 @@ class Cluster:
     def deliver(self, node: int, payload: Any):
         consensus = self.machines[node]
         if payload == "gossip":
-            for message in consensus.log():
+            for message in consensus.log(Status(1, node)):
                 self.network.broadcast(node, message)
             self.network.set_timer(node, 2000, "gossip")
         elif isinstance(payload, Timeout):

@@ -51,6 +51,8 @@ class SignatureChecker(Memo):
         """Whether the signature is valid, looked up or checked."""
         if (public_key, message, signature) in self.signatures:
             return True
+        if (public_key, message, signature) in self.forgeries:
+            return False
         with self._timer("verify"):
             return super().verify(public_key, message, signature)
 
@@ -119,7 +121,8 @@ class Checks:
         can be judged, is not.
         """
         other = Checks(runner)
-        other.memo.signatures, other._blocks = self.memo.signatures, self._blocks
+        other.memo.signatures, other.memo.forgeries = self.memo.signatures, self.memo.forgeries
+        other._blocks = self._blocks
         return other
 
     def decode_block(self, data: bytes) -> tuple[Block, bytes] | None:
@@ -172,7 +175,7 @@ def _verdict(check: Callable[[], None]) -> TransactionError | None:
     try:
         check()
     except TransactionError as refusal:
-        return copy(refusal)
+        return refusal.with_traceback(None)
     return None
 
 

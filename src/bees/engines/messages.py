@@ -57,14 +57,38 @@ class Vote(Record, frozen=True, tag="vote"):
     signature: Signature
 
 
+class HeldVotes(Record, frozen=True):
+    """Whose votes for one block a replica holds.
+
+    Attributes:
+        consensus_round: round of consensus.
+        kind: prevote or precommit.
+        block: that was voted for, or None for nil.
+        servers: bit k of byte k // 8 is set for server k.
+    """
+
+    consensus_round: Natural
+    kind: VoteKind
+    block: Hash | None
+    servers: bytes
+
+
 class Status(Record, frozen=True, tag="status"):
-    """Says "I am still at this height", and so asks for what was lost.
+    """Says "I am still at this height, and hold this", and so asks for what was lost.
 
     It is not signed: all it can bring about is an answer.
+
+    Attributes:
+        height: that the replica works on.
+        server: who asks.
+        proposals: rounds of consensus whose proposal it holds.
+        votes: that it holds.
     """
 
     height: Positive
     server: Natural
+    proposals: tuple[Natural, ...] = ()
+    votes: tuple[HeldVotes, ...] = ()
 
 
 class Decision(Record, frozen=True, tag="decision"):

@@ -298,7 +298,7 @@ class Replica:
     def _ask(self, ask: Ask) -> None:
         """Stand in for the paper's reliable gossip: whoever is undecided for long asks for what was lost."""
         if self._consensus is not None and ask.height == self.height + 1:
-            status = Status(ask.height, self.index)
+            status = self._consensus.status()
             for peer in self._next_peers():
                 self._network.send(self.index, peer, status)
             self._ask_later(self._lengths.first_us)
@@ -316,7 +316,7 @@ class Replica:
         if decision is not None:
             self._network.send(self.index, status.server, decision)
         elif self._consensus is not None and status.height == self.height + 1:
-            for message in self._consensus.log():
+            for message in self._consensus.log(status):
                 self._network.send(self.index, status.server, message)
 
     def _adopt(self, decision: Decision) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bees.ledger.block import vote_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bees.engines.messages import Vote
     from bees.ledger.block import VoteKind
@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 
 _VOTES_KEPT = 3
 """How many different votes of one server are kept in a round; an honest one casts a single vote."""
+
+
+def to_bits(servers: set[int]) -> bytes:
+    """A set of servers as bytes: bit k of byte k // 8 is server k."""
+    bits = bytearray(max(servers, default=-1) // 8 + 1)
+    for server in servers:
+        bits[server // 8] |= 1 << server % 8
+    return bytes(bits)
+
+
+def has_bit(bits: bytes, server: int) -> bool:
+    """Whether a server is in the set."""
+    return server // 8 < len(bits) and bool(bits[server // 8] >> server % 8 & 1)
 
 
 class Tally:
@@ -109,12 +122,18 @@ class Tally:
         """The valid votes for ``block`` that have been checked so far, ascending by server."""
         return [vote for _, vote in sorted(self._valid.get(block, {}).items())]
 
-    def everything(self) -> Iterator[Vote]:
-        """All valid votes; checks those that nobody needed yet."""
-        for block in list(self._unchecked):
-            self._check_some(block, list(self._unchecked[block].values()))
-        for votes in self._valid.values():
-            yield from votes.values()
+    def held(self) -> Iterator[tuple[bytes | None, set[int]]]:
+        """For each block, who has voted for it as far as is known; an unchecked vote may turn out to be forged."""
+        for block in {**self._valid, **self._unchecked}:
+            yield block, {*self._valid.get(block, ()), *self._unchecked.get(block, ())}
+
+    def lacking(self, held: Mapping[bytes | None, bytes]) -> Iterator[Vote]:
+        """Valid votes that somebody lacks who holds those of the servers whose bits are set, by block."""
+        for block in {**self._valid, **self._unchecked}:
+            known = held.get(block, b"")
+            waiting = self._unchecked.get(block, {})
+            self._check_some(block, [vote for server, vote in waiting.items() if not has_bit(known, server)])
+            yield from (vote for server, vote in self._valid.get(block, {}).items() if not has_bit(known, server))
 
     def votes_of(self, server: int) -> Iterator[Vote]:
         """The valid votes of one server."""

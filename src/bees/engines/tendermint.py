@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bees.engines.messages import ConsensusRecord, Proposal, Vote, proposal_bytes
-from bees.engines.tally import Tally
+from bees.engines.messages import ConsensusRecord, HeldVotes, Proposal, Status, Vote, proposal_bytes
+from bees.engines.tally import Tally, to_bits
 from bees.ledger.block import Commit, CommitSignature, VoteKind, vote_bytes
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _ROUNDS_AHEAD = 2
 """In how many rounds beyond the next one a replica listens to a server. One that names ever later rounds could fill
 its memory otherwise; what it misses comes again with the others' logs."""
+_HELD_TOLD = 128
+"""How many kinds of votes a replica tells that it holds; what it does not tell is sent to it once more."""
 _PROPOSALS_KEPT = 4
 """How many different proposals of one round are kept; only a faulty proposer makes more than one."""
 
@@ -224,10 +226,28 @@ class Consensus:
             self._run_rules(consensus_round)
         return self._take_actions()
 
-    def log(self) -> list[Proposal | Vote]:
-        """All valid messages of this height that the replica holds, its own among them."""
-        proposals = [proposal for known in self._proposals.values() for proposal in known]
-        return [*proposals, *(vote for tally in self._tallies.values() for vote in tally.everything())]
+    def status(self) -> Status:
+        """What the replica holds of this height, for others to send what it lacks."""
+        votes = [
+            HeldVotes(consensus_round, kind, block, to_bits(servers))
+            for (consensus_round, kind), tally in self._tallies.items()
+            for block, servers in tally.held()
+        ]
+        return Status(self._at.height, self._at.me, tuple(self._proposals), tuple(votes[:_HELD_TOLD]))
+
+    def log(self, status: Status) -> list[Proposal | Vote]:
+        """The valid messages of this height that the replica holds, and that whoever sent the status lacks."""
+        held: dict[tuple[int, VoteKind], dict[bytes | None, bytes]] = {}
+        for votes in status.votes:
+            held.setdefault((votes.consensus_round, votes.kind), {})[votes.block] = votes.servers
+        proposals = [
+            proposal
+            for consensus_round, known in self._proposals.items()
+            if consensus_round not in status.proposals or len(known) > 1
+            for proposal in known
+        ]
+        votes_lacking = (vote for where, tally in self._tallies.items() for vote in tally.lacking(held.get(where, {})))
+        return [*proposals, *votes_lacking]
 
     def _start_round(self, consensus_round: int) -> None:
         """Lines 11 to 21: StartRound(round)."""

@@ -137,6 +137,7 @@ class Node:
         self._signer = Signer(key, self.disk)
         self._witness = Witness(self.index, key)
         self._pending: dict[bytes, Signed] = {}
+        self._heard: set[bytes] = set()
         self._closing: tuple[State, Header, Commit] | None = None
         self._seen_height = 0
         self._times_wanted = 0
@@ -149,6 +150,7 @@ class Node:
         if decided is not None and state.phase is Phase.COLLECT and state.phase_opened == state.height:
             self._closing = (state, decided[0].header, decided[1])
             self._witness.forget(state.round - 1)
+        self._heard.clear()
         self._pending = {name: s for name, s in self._pending.items() if name in self.replica.mempool}
         self._do_duties()
         self._port.set_timer(self.index, HEIGHT_PAUSE_US, NextHeight(self.replica.height + 1))
@@ -226,6 +228,9 @@ class Node:
 
     def _hear(self, signed: Signed) -> None:
         """Take a transaction into the mempool; one that is refused may still convict its author."""
+        if signed.signature in self._heard or signed.signature in self.replica.mempool:
+            return
+        self._heard.add(signed.signature)
         if not self._is_authentic(signed):
             return
         accusation = self._witness.hear(self.state, signed)
@@ -263,6 +268,7 @@ class Node:
             is_wanted = update.commitment == given.commitment and given.commitment not in self.disk.files.blobs
             if is_wanted and commit_to_update(device, self.state.round, given.data) == given.commitment:
                 self.disk.keep_blob(given.commitment, given.data)
+                self._heard.clear()
                 self._do_duties()
 
     def _tell(self, asked: AskRound) -> None:

@@ -89,7 +89,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     lying_devices: tuple[Liar, ...]
     delegating: tuple[int, ...]
     events: tuple[Event, ...]
-    rounds: int = 2
+    rounds: int = 1
 
 
 def draw_plan(
@@ -106,7 +106,7 @@ def draw_plan(
     """
     rng = generator(seed, "fault plan")
     faulty = (servers - 1) // 3 if faulty is None else faulty
-    heals_at_us = int(rng.integers(2, 6)) * SECOND_US
+    heals_at_us = int(rng.integers(2 * SECOND_US, 5 * SECOND_US))
     liars = sorted(int(k) for k in rng.choice(servers, size=faulty, replace=False))
     lying_devices = sorted(int(k) for k in rng.choice(devices, size=int(rng.integers(0, 4)), replace=False))
     honest = [k for k in range(servers) if k not in liars]

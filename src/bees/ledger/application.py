@@ -34,10 +34,12 @@ class Memo:
 
     Attributes:
         signatures: (public key, message, signature) of every signature that was found valid.
+        forgeries: of every one that was found not to be.
         executions: the state that a list of transactions leads to, by (app hash before, transactions root).
     """
 
     signatures: set[tuple[bytes, bytes, bytes]] = field(default_factory=set[tuple[bytes, bytes, bytes]])
+    forgeries: set[tuple[bytes, bytes, bytes]] = field(default_factory=set[tuple[bytes, bytes, bytes]])
     executions: dict[tuple[bytes, bytes], Execution] = field(default_factory=dict[tuple[bytes, bytes], "Execution"])
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
@@ -45,12 +47,14 @@ class Memo:
         key = (public_key, message, signature)
         if key in self.signatures:
             return True
-        if not is_signed_by(public_key, message, signature):
+        if key in self.forgeries:
             return False
-        if len(self.signatures) >= _MEMO_LIMIT:
-            self.signatures.clear()
-        self.signatures.add(key)
-        return True
+        is_valid = is_signed_by(public_key, message, signature)
+        found = self.signatures if is_valid else self.forgeries
+        if len(found) >= _MEMO_LIMIT:
+            found.clear()
+        found.add(key)
+        return is_valid
 
     def remember(self, key: tuple[bytes, bytes], execution: Execution) -> None:
         """Keep an execution, and forget the oldest ones."""

@@ -36,18 +36,19 @@ def convict(state: State, body: Evidence, runner: ContractRunner) -> State:
         MissingBlobError: an update that the contract must read is not at hand.
     """
     duty = body.first.body
-    _check_statement(state.genesis, body.first)
-    if body.second is None:
-        _check_is_wrong(state, duty, runner)
-    else:
-        _check_statement(state.genesis, body.second)
-        _check_contradiction(body.first, body.second)
     offence, author = round_of(duty), author_of(duty)
     last_round = offence + state.genesis.penalty_rounds
+    # What is cheap to see comes first, so that a flood of useless evidence costs little.
     if not offence <= state.round <= last_round:
         raise EvidenceError(f"it is about round {offence}, and round {state.round} is open")
     if state.convictions.get(author, 0) >= last_round:
         raise EvidenceError(f"{author[0]} {author[1]} is convicted of this already")
+    if body.second is not None:
+        _check_contradiction(body.first, body.second)
+        _check_statement(state.genesis, body.second)
+    _check_statement(state.genesis, body.first)
+    if body.second is None:
+        _check_is_wrong(state, duty, runner)
     return replace(state, convictions={**state.convictions, author: last_round})
 
 

@@ -44,7 +44,7 @@ def attest(signer: Signer, server: int, state: State, held: Mapping[int, bytes],
     Raises:
         DoubleSignError: it has attested otherwise in this round.
     """
-    if state.phase is not Phase.ATTEST or server in state.attestations or not state.servers[server].is_active:
+    if state.phase is not Phase.ATTEST or server in state.attestations or server not in state.attesters:
         return None
     devices = tuple(held)
     body = Attest(

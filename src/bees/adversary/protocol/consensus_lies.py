@@ -126,7 +126,7 @@ def _other_block(liar: Liar, proposal: Proposal) -> bytes:
 
 
 def _block(liar: Liar, transactions: tuple[Signed, ...]) -> bytes:
-    batch = Batch(transactions)
+    batch = liar.application.prepare_proposal(transactions)
     app_hash = liar.application.execute(batch).app_hash
     header = Header(liar.genesis.chain_id, liar.state.height + 1, liar.last_block, batch.root, app_hash)
     return encode(Block(header, batch))
