@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import DEVICES, SERVERS, genesis
 
+from bees.core.hashes import digest
 from bees.ledger.election import rank_servers, server_importance
 from bees.ledger.genesis import Genesis, PolReading, ServerRecord
 from bees.ledger.state import EligibleUpdate, ServerAccount
@@ -120,3 +121,10 @@ def test_a_server_without_eligible_updates_comes_last_and_nobody_is_ranked_when_
 def test_no_update_of_the_round_changes_what_others_bring():
     rules, accounts = registered("loss_reduction", [1] * 4), (ServerAccount(10),) * 4
     assert server_importance(rules, 1, accounts, updates_from({0: (1, 9), 4: (1, 30), 1: (1, 20)})) == (30, 20, 0, 0)
+
+
+def test_ties_stand_in_the_order_of_a_hash_over_chain_round_and_key():
+    rules, accounts = registered("capacity_over_battery", [5] * SERVERS), (ServerAccount(100),) * SERVERS
+    for t in range(8):
+        hashes = [digest("pol tie", rules.chain_id, t.to_bytes(8, "little"), s.public_key) for s in rules.servers]
+        assert rank_servers(rules, t, accounts, ()) == tuple(sorted(range(SERVERS), key=hashes.__getitem__))

@@ -171,6 +171,17 @@ def test_servers_that_drain_while_they_attest_do_not_lower_the_quorum():
     assert attest_quorum(state_of(4, [0, 0, 0, 9])) == 1
 
 
+def test_the_eligible_ascend_whatever_order_their_updates_came_in():
+    votes: list[int | None] = [5] * 4
+    found = eligible_updates(voted(state_of(4), {7: votes, 0: votes, 3: votes}))
+    assert [e.device for e in found] == [0, 3, 7]
+
+
+def test_a_quorum_is_at_least_one_server_also_where_none_is_left():
+    assert attest_quorum(state_of(2, [0, 0])) == 1
+    assert eligible_updates(voted(state_of(2, [0, 0]), {0: [None, None]})) == ()
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.data(), st.integers(0, 6))
 def test_a_score_lies_between_two_honest_counts_whatever_f_liars_say(data: st.DataObject, f: int):

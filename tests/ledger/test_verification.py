@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from world import DEVICES, SERVERS, World
 
+from bees.ledger.election import rank_servers
 from bees.ledger.refusals import NotElectedError, WrongResultError
 from bees.ledger.state import Phase
 
@@ -104,3 +105,10 @@ def test_whoever_lets_the_round_be_skipped_has_paid_for_its_turn():
     paid = {k: 1000 - costs.attest_mj + costs.harvest_mj - a.battery_mj for k, a in enumerate(world.state.servers)}
     turns = world.genesis.phases.publish_ranks
     assert paid == {k: costs.publish_mj if k in ranking[:turns] else 0 for k in range(SERVERS)}
+
+
+def test_before_anybody_has_verified_an_update_earns_its_server_no_lead_in_accuracy():
+    world = World.of(verification="main_node", pol="loss_reduction")
+    first = rank_servers(world.genesis, 1, world.state.servers, ())[0]
+    world.to_attest(((first + 1) % SERVERS,))
+    assert world.state.attesters == (first,)
