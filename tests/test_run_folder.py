@@ -18,6 +18,7 @@ from bees.run_folder import (
     environment,
     make_new_folder,
     new_file,
+    new_folder,
     read_json,
     read_rounds,
     read_scenario,
@@ -171,6 +172,50 @@ def test_new_folders_are_made_with_all_above_them(tmp_path: Path):
         make_new_folder(tmp_path / "a" / "b")
 
 
+def test_a_new_folder_gets_its_name_when_it_is_filled(tmp_path: Path):
+    with new_folder(tmp_path / "a" / "b") as draft:
+        (draft / "note").write_text("text")
+        assert not (tmp_path / "a" / "b").exists()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["note"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    with pytest.raises(OutputError, match="exists already; choose another --out"), new_folder(tmp_path / "a" / "b"):
+        pass
+
+
+def test_a_new_folder_that_cannot_be_filled_leaves_nothing_and_is_named(tmp_path: Path):
+    def fill() -> None:
+        with new_folder(tmp_path / "b") as draft:
+            (draft / "note").mkdir()
+            write_text(draft, "note", "text")
+
+    with pytest.raises(OutputError, match=r"b: cannot be written: Is a directory") as caught:
+        fill()
+    assert caught.value.source == str(tmp_path / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_that_make_the_same_folder_the_first_wins(tmp_path: Path):
+    def be_second() -> None:
+        with new_folder(tmp_path / "b") as draft:
+            write_text(draft, "note", "second")
+            (tmp_path / "b").mkdir()
+            write_text(tmp_path / "b", "note", "first")
+
+    with pytest.raises(OutputError, match="exists already"):
+        be_second()
+    assert (tmp_path / "b" / "note").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was_and_leaves_no_draft(tmp_path: Path):
+    write_text(tmp_path, "note", "first")
+    (tmp_path / "note.draft").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"note: cannot be written: No space left on device; free some space"):
+        write_text(tmp_path, "note", "second")
+    assert (tmp_path / "note").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
 def test_a_new_file_never_replaces_one(tmp_path: Path):
     with new_file(tmp_path / "export") as file:
         file.write(b"first")
@@ -203,6 +248,18 @@ def test_a_folder_that_may_not_be_written_is_an_output_error(tmp_path: Path):
 
 
 # Reading
+
+
+@pytest.mark.parametrize("cut", [1, 10, 200])
+def test_a_last_row_that_was_cut_by_a_crash_is_none(folder: RunFolder, result: RunResult, cut: int):
+    for row in result.rounds:
+        folder.add_round(row)
+    path = folder.path / "rounds.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert read_rounds(folder.path) == result.rounds[:-1]
+    if cut > 1:
+        with pytest.raises(RunFolderError, match="line 2"):
+            read_rounds(folder.path, may_be_cut=False)
 
 
 @pytest.mark.parametrize("line", [b"{}", b"not json", b"\xff\xfe", b'{"block": 1', b"[]", b""])

@@ -1,6 +1,8 @@
 """What a run leaves on disk: ``scenario.toml``, ``status.json``, ``rounds.jsonl``, ``chain.db`` and the rest.
 
-The folder is made before the run starts and refused if it exists, so that no result is ever written over.
+The folder is made before the run starts and refused if it exists, so that no result is ever written over. A process
+that is killed at any moment leaves nothing that is half there: folders and files get their names when they are whole,
+and a last row that was cut is no row.
 """
 
 from __future__ import annotations
@@ -8,9 +10,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from errno import EEXIST, ENOTEMPTY
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +24,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from bees.core.errors import BeesError, OutputError, RunFolderError
+from bees.engines.disk import explain, sync_file, sync_folder
 from bees.results import RoundRow
 from bees.scenario_file import dump_scenario, load_scenario
 
@@ -62,12 +68,11 @@ class RunFolder:
             OutputError: it exists, or cannot be written.
         """
         self.path = path
-        if not resumes:
-            make_new_folder(path)
-        write_text(path, ROUNDS, "")
-        write_text(path, SCENARIO, dump_scenario(scenario))
-        write_json(path, ENVIRONMENT, environment(command))
-        self.set_status("running", blocks_done=0, blocks=scenario.blocks)
+        if resumes:
+            _begin(path, scenario, command)
+        else:
+            with new_folder(path) as draft:
+                _begin(draft, scenario, command)
 
     @property
     def chain(self) -> Path:
@@ -80,7 +85,7 @@ class RunFolder:
             with (self.path / ROUNDS).open("ab") as file:
                 file.write(msgspec.json.encode(row) + b"\n")
         except OSError as error:
-            raise _cannot_write(self.path / ROUNDS, error) from error
+            raise cannot_write(self.path / ROUNDS, error) from error
 
     def set_status(self, status: str, error: BeesError | None = None, **facts: object) -> None:
         """Say in ``status.json`` how far the run is, or how it ended; written whole, or not at all."""
@@ -91,11 +96,10 @@ class RunFolder:
 
     def finish(self, result: RunResult) -> None:
         """Write the final model, the per-UE arrays and the summary."""
-        try:
-            np.savez_compressed(self.path / DEVICES, allow_pickle=False, **result.devices.as_arrays())
-            (self.path / MODEL).write_bytes(save(result.arrays()))
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        arrays = BytesIO()
+        np.savez_compressed(arrays, allow_pickle=False, **result.devices.as_arrays())
+        write_bytes(self.path, DEVICES, arrays.getvalue())
+        write_bytes(self.path, MODEL, save(result.arrays()))
         write_json(self.path, SUMMARY, summarise(result))
         seconds = sum(result.phase_seconds.values())
         self.set_status("finished", blocks_done=len(result.rounds), blocks=result.scenario.blocks, seconds=seconds)
@@ -116,12 +120,25 @@ def write_text(folder: Path, name: str, text: str) -> None:
     Raises:
         OutputError: it cannot be written.
     """
+    write_bytes(folder, name, text.encode())
+
+
+def write_bytes(folder: Path, name: str, data: bytes) -> None:
+    """Write a file whole, or not at all, whatever stops us: an error, a kill or a power cut.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     target, draft = folder / name, folder / f"{name}.draft"
     try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
+        with draft.open("wb") as file:
+            file.write(data)
+            sync_file(file)
         draft.replace(target)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        with suppress(OSError):
+            draft.unlink()
+        raise cannot_write(target, error) from error
 
 
 def make_new_folder(path: Path) -> None:
@@ -133,31 +150,60 @@ def make_new_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True)
     except FileExistsError:
-        raise OutputError(str(path), "exists already; choose another --out, or remove it") from None
+        raise _exists(path, "--out") from None
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Generator[Path]:
+    """A folder to fill, which must not exist yet and gets its name when it is filled.
+
+    Whoever is killed in between leaves a hidden ``.<name>.<process>.draft`` beside it, and ``path`` stays free.
+
+    Raises:
+        OutputError: it exists, or cannot be made or filled.
+    """
+    if path.exists():
+        raise _exists(path, "--out")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        sync_folder(draft)
+        draft.rename(path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in {EEXIST, ENOTEMPTY} and path.exists():
+            raise _exists(path, "--out") from error
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        if isinstance(error, OutputError):
+            raise OutputError(str(path), error.problem) from error
+        raise
 
 
 @contextmanager
 def new_file(path: Path) -> Generator[BinaryIO]:
-    """A binary file to write, which must not exist yet; it is removed again if the writer fails.
+    """A binary file to write, which must not exist yet and gets its name when its writer is done.
 
     Raises:
         OutputError: it exists, or cannot be written.
     """
+    if path.exists():
+        raise _exists(path, "name")
+    draft = path.with_name(f"{path.name}.draft")
     try:
-        file = path.open("xb")
-    except FileExistsError:
-        raise OutputError(str(path), "exists already; choose another name, or remove it") from None
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        with file:
+        with draft.open("wb") as file:
             yield file
+            sync_file(file)
+        draft.rename(path)
     except BaseException as error:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         if isinstance(error, OSError):
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         raise
 
 
@@ -194,19 +240,24 @@ def environment(command: str) -> dict[str, Any]:
     }
 
 
-def read_rounds(folder: Path) -> tuple[RoundRow, ...]:
+def read_rounds(folder: Path, *, may_be_cut: bool = True) -> tuple[RoundRow, ...]:
     """The rows of ``rounds.jsonl``.
+
+    Args:
+        folder: of a run.
+        may_be_cut: whether the run may have crashed: a last line without its end is no row then, and no mistake.
 
     Raises:
         RunFolderError: the file is missing, or a line is broken.
     """
     path = folder / ROUNDS
     try:
-        lines = path.read_bytes().splitlines()
+        data = path.read_bytes()
     except OSError as error:
-        raise RunFolderError(str(path), _reason(error)) from error
+        raise RunFolderError(str(path), explain(error)) from error
     rows: list[RoundRow] = []
-    for number, line in enumerate(lines, start=1):
+    whole = data[: data.rfind(b"\n") + 1] if may_be_cut else data
+    for number, line in enumerate(whole.splitlines(), start=1):
         try:
             rows.append(msgspec.json.decode(line, type=RoundRow))
         except BROKEN_JSON as error:
@@ -224,7 +275,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
-        raise RunFolderError(str(path), _reason(error)) from error
+        raise RunFolderError(str(path), explain(error)) from error
     except BROKEN_JSON as error:
         raise RunFolderError(str(path), str(error)) from error
 
@@ -254,9 +305,18 @@ def chain_of(run: Path) -> Path:
     return path
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
-    return OutputError(str(path), f"cannot be written: {_reason(error)}")
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The error that says why a path cannot be written, and the fix."""
+    return OutputError(str(path), f"cannot be written: {explain(error)}")
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _exists(path: Path, option: str) -> OutputError:
+    return OutputError(str(path), f"exists already; choose another {option}, or remove it")
+
+
+def _begin(folder: Path, scenario: Scenario, command: str) -> None:
+    """Say what is about to run. Rows go last: a disk that is full keeps those that it has."""
+    write_text(folder, SCENARIO, dump_scenario(scenario))
+    write_json(folder, ENVIRONMENT, environment(command))
+    write_json(folder, STATUS, {"status": "running", "blocks_done": 0, "blocks": scenario.blocks})
+    write_text(folder, ROUNDS, "")

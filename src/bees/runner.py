@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from os import PathLike
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bees.core.errors import BeesError
+from bees.core.errors import BeesError, OutputError
 from bees.core.fixed_point import dequantise
 from bees.core.stopwatch import Stopwatch
 from bees.experiment import Own, lay_groundwork, open_experiment, prepare
@@ -95,9 +96,10 @@ def run_into_folder(
     on_round: OnRound | None = None,
     source: str = "scenario",
 ) -> RunResult:
-    """Run a scenario and leave everything in a folder; an interrupted run leaves a chain that verifies.
+    """Run a scenario and leave everything in a folder; a run that was stopped leaves a chain that verifies.
 
     The folder is made when scenario and data have been found to be sound, so that a refusal leaves none behind.
+    A row is written when the blocks of its round are committed and synced: whoever reads it may rely on them.
 
     Args:
         scenario: what to run.
@@ -110,6 +112,7 @@ def run_into_folder(
 
     Raises:
         OutputError: the folder exists, or cannot be written.
+        StorageError: the chain file cannot be written; what was committed stays, and the run can be resumed.
         DatasetError: the data is broken.
         ScenarioError: the scenario and the data contradict each other.
         NoDeviceLeftError: every battery ran empty.
@@ -132,10 +135,13 @@ def run_into_folder(
         result = _result(experiment, rounds, watch)
         folder.finish(result)
     except KeyboardInterrupt:
-        progress.note("interrupted")
+        # The disk may be what has failed: that must not hide what ended the run.
+        with suppress(OutputError):
+            progress.note("interrupted")
         raise
     except BaseException as error:
-        progress.note_failure(error)
+        with suppress(OutputError):
+            progress.note_failure(error)
         raise
     return result
 

@@ -169,5 +169,5 @@ def test_writing_leaves_the_page_and_every_figure_twice(
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path, run_record: Callable[..., RunRecord]):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(OutputError, match=r"report\.html: cannot be written: "):
+    with pytest.raises(OutputError, match=r"file.figures: cannot be written: .*choose another place"):
         write_run_report(blocked, run_record())

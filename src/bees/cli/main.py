@@ -105,7 +105,7 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
 
 
 def _told(error: OSError) -> str:
-    from bees.engines.disk import explain  # noqa: PLC0415  # most commands end well and need no explanation
+    from bees.engines.disk import explain
 
     return f"{error.filename or 'output'}: {explain(error)}"
 

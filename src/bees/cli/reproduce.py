@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 import typer
 
 from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, plain, print_json, progress
-from bees.core.errors import RunFolderError
+from bees.core.errors import BeesError, RunFolderError
 
 if TYPE_CHECKING:
     from bees.reproduce.curves import Reproduction
@@ -39,29 +40,50 @@ def reproduce(
     Each claim gets a verdict: reproduced; fitted (constants were chosen to meet it); not reproduced, with the reason.
     """
     limit_threads(threads)
-    from bees.reproduce.runner import jobs_of, measure
-    from bees.run_folder import ENVIRONMENT, environment, make_new_folder, write_json
+    from bees.reproduce.runner import CURVES, jobs_of, measure
     from bees.scenario_file import load_scenario
 
-    if resume is not None and not (resume / "curves").is_dir():
-        raise RunFolderError(str(resume), "is no reproduction: it has no curves/")
+    if resume is not None and not (resume / CURVES).is_dir():
+        raise RunFolderError(str(resume), f"is no reproduction: it has no {CURVES}/")
+    changes = override or []
+    blocks = load_scenario("paper", changes).blocks
     target = resume or folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-reproduce"
     command = shlex.join(["bees", *sys.argv[1:]])
     if resume is None:
-        make_new_folder(target)
-        write_json(target, ENVIRONMENT, environment(command))
-    changes = override or []
-    blocks = load_scenario("paper", changes).blocks
+        _begin(target, command)
     with progress(quiet or as_json) as bar:
         task = bar.add_task("reproduce", total=len(jobs_of(range(seeds))) * blocks, note="")
-        measured = measure(
-            target,
-            range(seeds),
-            command,
-            lambda name, new: bar.update(task, advance=new, note=name),
-            changes,
-        )
+        try:
+            measured = measure(
+                target,
+                range(seeds),
+                command,
+                lambda name, new: bar.update(task, advance=new, note=name),
+                changes,
+            )
+        except BeesError:
+            if resume is None:
+                _remove_what_holds_nothing(target)
+            raise
     _conclude(target, measured, as_json=as_json)
+
+
+def _begin(folder: Path, command: str) -> None:
+    from bees.reproduce.runner import CURVES
+    from bees.run_folder import ENVIRONMENT, environment, new_folder, write_json
+
+    with new_folder(folder) as draft:
+        (draft / CURVES).mkdir()
+        write_json(draft, ENVIRONMENT, environment(command))
+
+
+def _remove_what_holds_nothing(folder: Path) -> None:
+    """Leave no folder behind when the very first run was refused, so that the same command can be given again."""
+    from bees.reproduce.runner import CURVES
+    from bees.run_folder import ENVIRONMENT
+
+    if {path.name for path in folder.iterdir()} == {CURVES, ENVIRONMENT} and not any((folder / CURVES).iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _conclude(folder: Path, measured: Reproduction, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bees.cli.console import AsJson, Quiet, Threads, err, limit_threads, out, plain, print_json, progress
-from bees.core.errors import InputError
+from bees.core.errors import InputError, OutputError, StorageError
 
 
 def run(
@@ -46,9 +46,7 @@ def run(
     A run that was stopped, by Ctrl-C or worse, goes on with: bees run --resume runs/energy
     """
     limit_threads(threads)
-    from bees.report.folder import write_report
     from bees.run_folder import SCENARIO, default_folder, read_scenario, summarise
-    from bees.runner import run_into_folder
     from bees.scenario_file import load_scenario
 
     changes = [*(override or []), *([] if seed is None else [f"seed={seed}"])]
@@ -64,18 +62,31 @@ def run(
         source = f"{scenario} with --set" if changes else scenario
     else:
         raise InputError("bees run", "name a preset or a file; try: bees run quick")
-    with progress(quiet or as_json) as bar:
-        task = bar.add_task(chosen.name, total=chosen.blocks, note="preparing")
-        result = run_into_folder(
-            chosen,
-            target,
-            command=shlex.join(["bees", *sys.argv[1:]]),
-            source=source,
-            resumes=resume is not None,
-            share_checks=share_checks,
-            on_round=lambda row: bar.update(task, completed=row.block, note=f"accuracy {row.accuracy:.3f}"),
-        )
-    write_report(target)
+    # What is wrong with the command is told before JAX is loaded.
+    from bees.runner import run_into_folder
+
+    # With a folder that was there before, a refusal to write may be what saved it: nothing to go on with then.
+    goes_on = resume is not None or not target.exists()
+    try:
+        with progress(quiet or as_json) as bar:
+            task = bar.add_task(chosen.name, total=chosen.blocks, note="preparing")
+            result = run_into_folder(
+                chosen,
+                target,
+                command=shlex.join(["bees", *sys.argv[1:]]),
+                source=source,
+                resumes=resume is not None,
+                share_checks=share_checks,
+                on_round=lambda row: bar.update(task, completed=row.block, note=f"accuracy {row.accuracy:.3f}"),
+            )
+        # Drawing has much to load: a run need not wait for it.
+        from bees.report.folder import write_report
+
+        write_report(target)
+    except (OutputError, StorageError) as error:
+        if goes_on and target.exists():
+            error.problem += f"; then go on with: bees run --resume {shlex.quote(str(target))}"
+        raise
     summary = {"folder": str(target), **summarise(result)}
     if as_json:
         print_json(summary)

@@ -48,9 +48,9 @@ def read_run(folder: Path) -> RunRecord:
         RunFolderError: a file is missing or broken.
     """
     scenario = read_scenario(folder)
-    rounds = read_rounds(folder)
     status = read_json(folder, STATUS)
     ended_well = status.get("status") == "finished"
+    rounds = read_rounds(folder, may_be_cut=not ended_well)
     shape = len(rounds), scenario.topology.devices
     return RunRecord(
         scenario=scenario,

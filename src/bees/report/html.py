@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bees.core.errors import OutputError
 from bees.report.content import reproduction_content, run_content
 from bees.report.style import inline_svg, png_bytes, svg_text
+from bees.run_folder import cannot_write, write_bytes, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,13 +67,13 @@ def _environment() -> Environment:
 
 
 def _write(folder: Path, report: ReportInput) -> Path:
-    page = folder / "report.html"
+    page, figures = folder / "report.html", folder / "figures"
     try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        for item in report.figures:
-            (folder / "figures" / f"{item.name}.svg").write_text(svg_text(item.figure), encoding="utf-8", newline="\n")
-            (folder / "figures" / f"{item.name}.png").write_bytes(png_bytes(item.figure))
-        page.write_text(render(report), encoding="utf-8", newline="\n")
+        figures.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(str(page), f"cannot be written: {error.strerror or error}") from error
+        raise cannot_write(figures, error) from error
+    for item in report.figures:
+        write_text(figures, f"{item.name}.svg", svg_text(item.figure))
+        write_bytes(figures, f"{item.name}.png", png_bytes(item.figure))
+    write_text(folder, page.name, render(report))
     return page

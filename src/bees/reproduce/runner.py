@@ -18,7 +18,7 @@ from bees.core.hashes import digest
 from bees.edge.physics import simulate_physics
 from bees.experiment import split_data
 from bees.reproduce.curves import Curve, Reproduction
-from bees.run_folder import BROKEN_JSON
+from bees.run_folder import BROKEN_JSON, cannot_write, write_bytes
 from bees.runner import run, run_into_folder
 from bees.scenario_file import dump_scenario, load_scenario
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     OnStep = Callable[[str, int], object]
     """Called with what is being measured, and how many blocks of it are new."""
 
+CURVES = "curves"
+"""The folder of what is measured, by which a reproduction is known."""
 SCHEMES = {"BEES": "paper", "B-EI": "b-ei"}
 TRAINED_DEVICES = (50, 75, 100)
 PHYSICS_DEVICES = (150, 200)
@@ -105,8 +107,18 @@ def measure(
         command: to be noted in the runs' folders.
         on_step: progress.
         changes: ``key=value`` changes to every scenario.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        StorageError: a run's chain file cannot be written.
+        ScenarioError: a change is refused.
+        DatasetError: the data is broken.
     """
-    (folder / "curves").mkdir(exist_ok=True)
+    curves_folder = folder / CURVES
+    try:
+        curves_folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(curves_folder, error) from error
     measured = {job: _measure_once(folder, job, job.scenario(changes), command, on_step) for job in jobs_of(seeds)}
     blocks = max(len(one.latency_s) for one in measured.values())
     curves = tuple(_curves(measured, seeds))
@@ -115,7 +127,7 @@ def measure(
 
 
 def _measure_once(folder: Path, job: Job, scenario: Scenario, command: str, on_step: OnStep) -> Measured:
-    path = folder / "curves" / f"{job.name}.json"
+    path = folder / CURVES / f"{job.name}.json"
     identity = digest("scenario text", dump_scenario(scenario).encode()).hex()
     if path.is_file():
         try:
@@ -128,7 +140,7 @@ def _measure_once(folder: Path, job: Job, scenario: Scenario, command: str, on_s
     one = _run(folder, job, scenario, identity, command, on_step) if job.trains else _physics(scenario, identity)
     if not job.trains:
         on_step(job.name, scenario.blocks)
-    path.write_bytes(msgspec.json.encode(one))
+    write_bytes(path.parent, path.name, msgspec.json.encode(one))
     return one
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bees.core.errors import InputError, OutputError
+from bees.core.errors import InputError
+from bees.engines.disk import explain
 from bees.experiment import prepare_learning
-from bees.run_folder import BROKEN_JSON
+from bees.run_folder import BROKEN_JSON, cannot_write, write_bytes
 from bees.scenario_file import load_scenario
 from bees.study.learning_only import learning_rounds
 
@@ -156,18 +157,22 @@ def _append(path: Path, line: bytes) -> None:
         with path.open("ab") as file:
             file.write(line)
     except OSError as error:
-        raise OutputError(str(path), f"cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
 
 
 def read_rows(path: Path) -> list[Row]:
     """The rows that a study has written; a last line that was cut by a crash is dropped.
 
     Raises:
-        InputError: another line is broken.
+        InputError: another line is broken, or the file cannot be read.
+        OutputError: the cut line cannot be removed.
     """
     if not path.is_file():
         return []
-    lines = path.read_bytes().split(b"\n")
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {explain(error)}") from error
     rows: list[Row] = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
@@ -175,7 +180,8 @@ def read_rows(path: Path) -> list[Row]:
         except BROKEN_JSON as error:
             raise InputError(f"{path}, line {number}", f"{error}; remove the line to run it again") from error
     if lines[-1]:
-        path.write_bytes(b"\n".join([*lines[:-1], b""]))
+        # A disk that is full, or a kill, must not cost the rows that are whole.
+        write_bytes(path.parent, path.name, b"\n".join([*lines[:-1], b""]))
     return rows
 
 
