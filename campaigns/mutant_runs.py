@@ -3,8 +3,9 @@
 A mutant of a function costs one fork: the session has imported and collected everything, the child puts the mutated
 code into the function object that all of the program shares, and runs the tests that pass over the changed lines,
 the fastest first, until one fails. A mutant of what runs at import costs an import: the child has seen nothing of
-the program yet, is given the mutated source in place of the module, and runs all tests.
-A mutant that no test passes over, or whose code stands nowhere that a fork could find, takes the second way too.
+the program yet, is given the mutated source in place of the module, and runs all tests. A mutant that no test passes
+over, or whose code stands nowhere that a fork could find, takes the second way too. What only a slow test would
+notice counts as survived.
 
 Time limits count processor time, so that a busy machine kills no mutant.
 """
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _CPU_LIMIT_S, _LIMIT_FACTOR = 10, 3
 _WALL_FACTOR = 12  # for a mutant that waits instead of working, on a machine that others keep busy
+_QUICK_S = 0.5
 _SURVIVED = "survived"
 _DATA_LIMIT_BYTES = 4 * 2**30
 _ARGUMENTS = (
@@ -79,9 +81,15 @@ class CleanRun:
     lines: Mapping[str, frozenset[int]]
 
     def over(self, mutant: Mutant) -> list[str]:
-        """Tests that pass over a changed line, the fastest first."""
+        """Tests that pass over a changed line, the fastest first; slow ones only where there is no other."""
         changed = range(mutant.line, mutant.last_line + 1)
-        return [test for test in self.seconds if not self.lines[test].isdisjoint(changed)]
+        found = [test for test in self.seconds if not self.lines[test].isdisjoint(changed)]
+        return [test for test in found if test in self.quick] or found
+
+    @property
+    def quick(self) -> list[str]:
+        """Tests that take no more than half a second. The others would cost hours, since a survivor runs them all."""
+        return [test for test, seconds in self.seconds.items() if seconds <= _QUICK_S]
 
     def limit_s(self, tests: Sequence[str]) -> int:
         """Processor time for these tests: three times what they took, at least 10 s."""
@@ -128,7 +136,7 @@ def run_mutants(target: Target, mutants: Sequence[Mutant]) -> Iterator[Verdict]:
                 yield Verdict(**message)
     if clean is None:
         raise CleanRunError(f"the tests of {target.name} fail without any mutant; run them by hand")
-    tests = list(clean.seconds)
+    tests = clean.quick
     for index in later:
         yield _judge(index, lambda send, i=index: _run_afresh(target, mutants[i], tests, send), clean.limit_s(tests))
 
@@ -167,7 +175,7 @@ class _Watch:
         self.failed = False
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: self._order.get(item.nodeid, -1))
+        items[:] = sorted((i for i in items if i.nodeid in self._order), key=lambda item: self._order[item.nodeid])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.failed:

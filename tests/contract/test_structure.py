@@ -112,3 +112,167 @@ def test_the_slowest_code_that_passes_compiles_soon(machine: VirtualMachine) -> 
 def test_random_bytes_are_refused_or_pass(tail: bytes, head: bytes) -> None:
     with contextlib.suppress(ContractLoadError):
         check_structure(b"\0asm\x01\0\0\0" + head + tail)
+
+
+# What the WebAssembly specification (3.0, "Instructions") lets follow an opcode: LEB128 integers, then raw bytes.
+IMMEDIATES = {
+    **dict.fromkeys([0x00, 0x01, 0x0F, 0x1A, 0x1B, *range(0x45, 0xC5)], (0, 0)),
+    **dict.fromkeys([0x0C, 0x0D, 0x10, 0x20, 0x21, 0x22, 0x23, 0x24, 0x3F, 0x41, 0x42], (1, 0)),
+    **dict.fromkeys(range(0x28, 0x3F), (2, 0)),
+    0x43: (0, 4),
+    0x44: (0, 8),
+}
+VECTOR_IMMEDIATES = {
+    **dict.fromkeys(range(0x100), (0, 0)),
+    **dict.fromkeys([*range(12), 92, 93], (2, 0)),
+    **dict.fromkeys([12, 13], (0, 16)),
+    **dict.fromkeys(range(21, 35), (0, 1)),
+    **dict.fromkeys(range(84, 92), (2, 1)),
+}
+LONG = b"\x8b\x0b"
+"""An integer of two bytes. A reader that takes it for instructions finds one that is allowed, and an ``end``."""
+END = b"\x0b"
+
+
+def leb(value: int) -> bytes:
+    head, rest = value & 0x7F, value >> 7
+    return bytes([head | 0x80]) + leb(rest) if rest else bytes([head])
+
+
+def raw_module(body: bytes, local_groups: bytes = b"\0", functions: int = 1) -> bytes:
+    """A module of one section: so many times the function with these instructions, none of which needs be valid."""
+    function = local_groups + body + END
+    code = leb(functions) + (leb(len(function)) + function) * functions
+    return b"\0asm\x01\0\0\0" + b"\x0a" + leb(len(code)) + code
+
+
+def is_refused(code: bytes) -> bool:
+    try:
+        check_structure(code)
+    except ContractLoadError:
+        return True
+    return False
+
+
+def followed(opcode: bytes, immediates: tuple[int, int]) -> bytes:
+    integers, raw = immediates
+    return opcode + LONG * integers + END * raw
+
+
+@pytest.mark.parametrize("opcode", [o for o in range(256) if o not in (0x0B, 0x0E, 0x10, 0x1C, 0xFC, 0xFD)])
+def test_of_every_opcode_the_reader_knows_what_follows_it_or_refuses_it(opcode: int) -> None:
+    after = {0x02: LONG + END, 0x03: LONG + END, 0x04: LONG + b"\x05" + END}.get(opcode)
+    code = bytes([opcode])
+    if after is not None:
+        check_structure(raw_module(code + after))
+        assert is_refused(raw_module(code + after[:-1]))
+    elif opcode in IMMEDIATES:
+        check_structure(raw_module(followed(code, IMMEDIATES[opcode])))
+    elif opcode == 0x05:
+        check_structure(raw_module(code))
+    else:
+        name = "memory.grow" if opcode == 0x40 else f"{opcode:#04x}, which"
+        with pytest.raises(ContractLoadError, match=name):
+            check_structure(raw_module(code))
+
+
+def test_of_every_vector_and_saturating_opcode_the_reader_knows_what_follows_it_or_refuses_it() -> None:
+    for opcode, immediates in VECTOR_IMMEDIATES.items():
+        check_structure(raw_module(followed(b"\xfd" + leb(opcode), immediates)))
+    for opcode in range(8):
+        check_structure(raw_module(b"\xfc" + leb(opcode)))
+    for prefix, opcode in ((0xFD, 0x100), (0xFD, 0x101), (0xFC, 8), (0xFC, 9), (0xFC, 0x100)):
+        with pytest.raises(ContractLoadError, match=f"{prefix:#04x} {opcode:#04x}"):
+            check_structure(raw_module(bytes([prefix]) + leb(opcode)))
+
+
+def test_calls_branch_tables_and_typed_selects_are_read_to_their_end() -> None:
+    check_structure(raw_module(b"", functions=2))
+    two = raw_module(b"\x10" + b"\x81\x00", functions=1)  # calls function 1, which is not there: not for this to say
+    check_structure(two)
+    for labels in range(4):
+        check_structure(raw_module(b"\x0e" + leb(labels) + LONG * (labels + 1)))
+    for types in range(4):
+        check_structure(raw_module(b"\x1c" + leb(types) + END * types))
+
+
+def test_sections_are_those_of_a_pure_function() -> None:
+    bodies = {4: b"\0", 10: b"\0"}
+    allowed = [
+        n
+        for n in range(256)
+        if not is_refused(b"\0asm\x01\0\0\0" + bytes([n, len(bodies.get(n, b""))]) + bodies.get(n, b""))
+    ]
+    assert allowed == [0, 1, 3, 4, 5, 6, 7, 9, 10, 11]
+    for section, problem in ((2, "imports"), (8, "a start function"), (12, "bulk memory"), (13, "exceptions")):
+        with pytest.raises(ContractLoadError, match=f"may not have {problem}"):
+            check_structure(b"\0asm\x01\0\0\0" + bytes([section, 0]))
+    with pytest.raises(ContractLoadError, match="unknown section 14"):
+        check_structure(b"\0asm\x01\0\0\0\x0e\0")
+
+
+@pytest.mark.parametrize("header", [b"", b"\0asm", b"\0asm\x02\0\0\0", b"\0asm\x0d\0\x01\0"])
+def test_only_modules_of_binary_format_1_are_read(header: bytes) -> None:
+    with pytest.raises(ContractLoadError, match="binary format 1"):
+        check_structure(header)
+
+
+def test_what_is_just_within_a_bound_passes_and_one_more_does_not() -> None:
+    nop, block, more = b"\x01", b"\x02\x40", b"\x0b"
+    for within, beyond, problem in (
+        (raw_module(b"", functions=64), raw_module(b"", functions=65), "65 functions; a contract may have 64"),
+        (raw_module(nop * 16_382), raw_module(nop * 16_383), "function 0 is 16385 bytes long, over 16384"),
+        (raw_module(b"", b"\x01" + leb(256) + b"\x7f"), raw_module(b"", b"\x01" + leb(257) + b"\x7f"), "256 locals"),
+        (
+            raw_module(b"", b"\x02" + leb(200) + b"\x7f" + leb(56) + b"\x7e"),
+            raw_module(b"", b"\x02" + leb(200) + b"\x7f" + leb(57) + b"\x7e"),
+            "function 0 has more than 256 locals",
+        ),
+        (raw_module(block * 31 + more * 31), raw_module(block * 32 + more * 32), "function 0 nests blocks deeper"),
+    ):
+        check_structure(within)
+        with pytest.raises(ContractLoadError, match=problem):
+            check_structure(beyond)
+
+
+def test_an_integer_is_its_seven_bit_groups_and_no_longer_than_ten_bytes() -> None:
+    def module_with_size(size: bytes) -> bytes:
+        return b"\0asm\x01\0\0\0\0" + size + bytes(300)
+
+    for size in (b"\xac\x02", b"\xac\x82\x00", b"\xac\x82" + b"\x80" * 7 + b"\0"):
+        check_structure(module_with_size(size))
+    with pytest.raises(ContractLoadError, match="an integer too long at byte 19"):
+        check_structure(module_with_size(b"\xac\x82" + b"\x80" * 8 + b"\0"))
+
+
+def test_what_is_cut_short_is_refused_where_it_ends() -> None:
+    whole = raw_module(followed(b"\x44", (0, 8)))
+    for end in range(9, len(whole)):
+        with pytest.raises(ContractLoadError, match=f"cut short at byte {end}$"):
+            check_structure(whole[:end])
+    with pytest.raises(ContractLoadError, match="function 0 goes on after its end"):
+        check_structure(raw_module(END))
+    with pytest.raises(ContractLoadError, match="cut short at byte 15"):
+        check_structure(b"\0asm\x01\0\0\0\x0a\x05\x01\x03\0\x02\x40" + bytes(9))
+    check_structure(b"\0asm\x01\0\0\0\0\x02ab\0\0")
+
+
+def test_a_table_section_is_read_to_the_elements() -> None:
+    def module_with_tables(body: bytes) -> bytes:
+        return b"\0asm\x01\0\0\0\x04" + leb(len(body)) + body
+
+    check_structure(module_with_tables(b"\x00"))
+    check_structure(module_with_tables(b"\x01\x70\x00\x40"))
+    for body, problem in (
+        (b"\x01\x70\x00\x41", "65 elements; a contract may have 64"),
+        (b"\x02", "2 tables"),
+        (b"", "cut"),
+    ):
+        with pytest.raises(ContractLoadError, match=problem):
+            check_structure(module_with_tables(body))
+
+
+def test_recursion_names_the_first_function_that_takes_part() -> None:
+    ring = ["(func)", "(func $f (call $g))", "(func $g (call $f))", "(func (call $f))"]
+    with pytest.raises(ContractLoadError, match="function 1 recurses, or calls one that does"):
+        check_structure(module(*ring))
