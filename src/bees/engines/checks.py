@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bees.core.canonical import decode
 from bees.core.errors import CodecError, TransactionError
 from bees.core.stopwatch import untimed
-from bees.ledger.application import Memo
+from bees.ledger.application import Memo, needs_bytes
 from bees.ledger.block import Block, block_id
 from bees.ledger.refusals import UnknownParticipantError
 from bees.ledger.transactions import author_key
@@ -113,6 +113,7 @@ class Checks:
         self.runner: ContractRunner = TimedRunner(runner, timer)
         self._blocks: dict[bytes, tuple[Block, bytes] | None] = {}
         self._admissions: dict[tuple[bytes, bytes], TransactionError | None] = {}
+        self._byteless_admissions: dict[tuple[bytes, bytes], TransactionError | None] = {}
 
     def beside(self, runner: ContractRunner) -> Checks:
         """Checks for another replica that holds other bytes.
@@ -122,7 +123,8 @@ class Checks:
         """
         other = Checks(runner)
         other.memo.signatures, other.memo.forgeries = self.memo.signatures, self.memo.forgeries
-        other._blocks = self._blocks
+        other.memo.byteless_executions = self.memo.byteless_executions
+        other._blocks, other._byteless_admissions = self._blocks, self._byteless_admissions
         return other
 
     def decode_block(self, data: bytes) -> tuple[Block, bytes] | None:
@@ -143,9 +145,10 @@ class Checks:
             TransactionError: the check's verdict.
         """
         question = (app_hash, transaction.hash)
-        if question not in self._admissions:
-            _remember(self._admissions, question, _verdict(check))
-        refusal = self._admissions[question]
+        admissions = self._admissions if needs_bytes(transaction.body) else self._byteless_admissions
+        if question not in admissions:
+            _remember(admissions, question, _verdict(check))
+        refusal = admissions[question]
         if refusal is not None:
             # One instance, raised at every replica, would collect the tracebacks of all, and keep their frames alive.
             raise copy(refusal)

@@ -72,6 +72,7 @@ class Watch:
         self._world = world
         self._liars: Collection[int] = {liar.index for liar in plan.liars}
         self._lying_devices: Collection[int] = {liar.index for liar in plan.lying_devices}
+        self._charged = plan.servers
         self._newest = initial_state(world.genesis)
 
     def saw_block(self, node: Node, state: State, honest: Collection[Node], now_us: int) -> None:
@@ -91,6 +92,8 @@ class Watch:
         self._newest = state
         self._check_convictions(state, now_us)
         self._check_attribution(state, now_us)
+        if state.phase is Phase.ATTEST and before.phase is not Phase.ATTEST:
+            self._charged = sum(account.battery_mj > 0 for account in state.servers)
         if state.phase is Phase.PUBLISH and before.phase is not Phase.PUBLISH:
             self._check_ballot(state, honest, now_us)
         if state.round > before.round:
@@ -135,7 +138,6 @@ class Watch:
     def _check_ballot(self, state: State, honest: Collection[Node], now_us: int) -> None:
         """The eligible updates are those that 2f+1 servers hold, with the score that honest servers count."""
         ballot = {} if state.ballot is None else {e.device: e for e in state.ballot.eligible}
-        servers = len(state.genesis.servers)
         for device in state.updates:
             scores = [
                 dict(zip(said.devices, said.correct, strict=True))[device]
@@ -144,7 +146,7 @@ class Watch:
             ]
             author = state.updates[device].server
             is_banned = state.is_convicted(("device", device) if author is None else ("server", author))
-            is_held = len(scores) >= 2 * ((servers - 1) // 3) + 1 and not is_banned
+            is_held = len(scores) >= 2 * ((self._charged - 1) // 3) + 1 and not is_banned
             if is_held != (device in ballot):
                 raise InvariantError("eligibility", f"device {device} in round {state.round}", now_us)
             if is_held and ballot[device].correct != median_low(scores):

@@ -89,7 +89,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     lying_devices: tuple[Liar, ...]
     delegating: tuple[int, ...]
     events: tuple[Event, ...]
-    rounds: int = 1
+    rounds: int = 2
 
 
 def draw_plan(

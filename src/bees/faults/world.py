@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _SEED = 2024
 _PARAMETERS = 8
 _EXPONENT = 24
+_ATTEST_MJ = 50_000
+_POOR_SERVER = 3
+"""It can pay for a single attestation, and is empty from then on. With it gone, N = 20 still withstands 6 liars."""
 SAMPLE_CAP = 600
 EVALUATION_SAMPLES = 1000
 TOP_M = 3
@@ -81,7 +84,7 @@ class FaultWorld:
         genesis = kind(
             name="faults",
             servers=tuple(
-                ServerRecord(key.public_key, 2_000_000_000 + 1_000_000 * k, 10**9)
+                ServerRecord(key.public_key, 2_000_000_000 + 1_000_000 * k, _ATTEST_MJ if k == _POOR_SERVER else 10**9)
                 for k, key in enumerate(self.server_keys)
             ),
             devices=tuple(
@@ -96,7 +99,7 @@ class FaultWorld:
             top_m=TOP_M,
             pol="capacity_over_battery",
             phases=PhaseLengths(collect=4, attest=4, publish=2, publish_ranks=servers // 3 + 1),
-            costs=DutyCosts(attest_mj=50_000, publish_mj=20_000, harvest_mj=70_000),
+            costs=DutyCosts(attest_mj=_ATTEST_MJ, publish_mj=20_000, harvest_mj=0),
             penalty_rounds=50,
             verification=verification,
             virtual_machine=describe_virtual_machine(),

@@ -14,7 +14,7 @@ from bees.ledger.genesis import check_genesis
 from bees.ledger.refusals import AppHashError, BadSignatureError, InvalidTransactionError
 from bees.ledger.rounds import close_phases
 from bees.ledger.state import State, initial_state, state_tree
-from bees.ledger.transactions import author_key, canonical_order
+from bees.ledger.transactions import Evidence, Publish, author_key, canonical_order
 from bees.ledger.transition import apply_transaction
 
 if TYPE_CHECKING:
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.merkle import MerklePath
-    from bees.ledger.transactions import Signed
+    from bees.ledger.transactions import Signed, Transaction
 
 _MEMO_LIMIT = 1 << 14
+_EXECUTIONS_KEPT = 16
+"""Proposals of the heights at which replicas that share a memo are; older ones never come again."""
 
 
 @dataclass
@@ -35,12 +37,17 @@ class Memo:
     Attributes:
         signatures: (public key, message, signature) of every signature that was found valid.
         forgeries: of every one that was found not to be.
-        executions: the state that a list of transactions leads to, by (app hash before, transactions root).
+        executions: the state that a list of transactions leads to, by (app hash before, transactions root), where
+            that needs the bytes of updates: only replicas that read from the same store may share it.
+        byteless_executions: likewise, where it needs none.
     """
 
     signatures: set[tuple[bytes, bytes, bytes]] = field(default_factory=set[tuple[bytes, bytes, bytes]])
     forgeries: set[tuple[bytes, bytes, bytes]] = field(default_factory=set[tuple[bytes, bytes, bytes]])
     executions: dict[tuple[bytes, bytes], Execution] = field(default_factory=dict[tuple[bytes, bytes], "Execution"])
+    byteless_executions: dict[tuple[bytes, bytes], Execution] = field(
+        default_factory=dict[tuple[bytes, bytes], "Execution"]
+    )
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether the signature is valid, looked up or checked."""
@@ -56,11 +63,14 @@ class Memo:
         found.add(key)
         return is_valid
 
-    def remember(self, key: tuple[bytes, bytes], execution: Execution) -> None:
-        """Keep an execution, and forget the oldest ones."""
-        self.executions[key] = execution
-        while len(self.executions) > 4:  # noqa: PLR2004  # a height's proposals; older ones never come again
-            del self.executions[next(iter(self.executions))]
+    def executions_like(self, batch: Batch) -> dict[tuple[bytes, bytes], Execution]:
+        """Where the execution of a batch is kept."""
+        return self.executions if any(needs_bytes(s.body) for s in batch.transactions) else self.byteless_executions
+
+
+def needs_bytes(body: Transaction) -> bool:
+    """Whether judging a transaction may need the bytes of updates, and not only the state."""
+    return isinstance(body, Publish | Evidence)
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,8 @@ class Application:
             MissingBlobError: an update that the contract must read is not at hand.
         """
         key = (self.app_hash, batch.root)
-        known = self.memo.executions.get(key)
+        executions = self.memo.executions_like(batch)
+        known = executions.get(key)
         if known is not None:
             return known
         state = replace(self.state, height=self.state.height + 1)
@@ -186,5 +197,7 @@ class Application:
                 raise InvalidTransactionError(state.height, index, str(error)) from error
         state = close_phases(state)
         execution = Execution(state, state_tree(state).root)
-        self.memo.remember(key, execution)
+        executions[key] = execution
+        while len(executions) > _EXECUTIONS_KEPT:
+            del executions[next(iter(executions))]
         return execution
