@@ -33,6 +33,7 @@ TOLERANCE = 1e-12
 MOST_STEPS = 100
 _SMALL = 1e-4
 _LEAST = 1e-100
+_ROUNDING = 1e-14
 
 
 def fastest_shares_hz(situation: Situation, size_bytes: Array, other_s: Array) -> Array:
@@ -55,7 +56,7 @@ def fastest_shares_hz(situation: Situation, size_bytes: Array, other_s: Array) -
     for _ in range(MOST_STEPS):
         left_s = np.maximum(round_s[group] - other, alone_s)
         needed = bits / left_s
-        hz = np.minimum(rate.hz_for(needed), B)
+        hz = np.minimum(rate.hz_for(needed, hz), B)
         total_hz = sum_by_group(hz, group, groups)
         slope = sum_by_group(needed / left_s / rate.slope_at(hz), group, groups)
         excess_hz = np.maximum(total_hz - B, 0.0)
@@ -154,10 +155,10 @@ class _Rate:
             return self.strength * hz
         return hz * np.log1p(self.strength / hz) / math.log(2)
 
-    def hz_for(self, rate: Array) -> Array:
+    def hz_for(self, rate: Array, near_hz: Array) -> Array:
         if self.linear:
             return rate / self.strength
-        return bandwidth_for_rate_hz(rate, self.strength)
+        return bandwidth_for_rate_hz(rate, self.strength, near_hz)
 
     def slope_at(self, hz: Array) -> Array:
         if self.linear:
@@ -166,24 +167,30 @@ class _Rate:
         return np.maximum(np.log1p(snr) - snr / (1 + snr), _LEAST) / math.log(2)
 
 
-def bandwidth_for_rate_hz(rate_bits_per_s: Array, strength_hz: Array) -> Array:
+def bandwidth_for_rate_hz(rate_bits_per_s: Array, strength_hz: Array, near_hz: Array | None = None) -> Array:
     """The b for which ``b log2(1 + S/b)`` is the rate, hertz; infinite where no band carries it. Arrays broadcast.
 
-    With ``u = S/b`` and ``y = rate ln 2 / S`` it is the positive root of ``ln(1 + u) = y u``. As ``ln(1 + u) <=
-    u / sqrt(1 + u)``, the root is at most ``1/y^2 - 1``; from there Newton's iteration falls to it and cannot
-    overshoot, since ``ln(1 + u) - y u`` is concave.
+    With ``u = S/b`` and ``y = rate ln 2 / S`` it is the positive root of ``ln(1 + u) = y u``. As ``ln(1 + u) <= u /
+    sqrt(1 + u)``, the root is at most ``1/y^2 - 1``; from there Newton's iteration falls to it and cannot overshoot,
+    since ``ln(1 + u) - y u`` is concave. From left of the root, but right of the summit, its first step leads there
+    too.
 
     Args:
         rate_bits_per_s: greater than 0.
         strength_hz: ``S = p h / N0``, greater than 0.
+        near_hz: a guess, which saves steps.
     """
     y = np.maximum(rate_bits_per_s * math.log(2) / strength_hz, _LEAST)
     possible = y < 1
     y = np.where(possible, y, 0.5)
     u = 1 / y**2 - 1
+    if near_hz is not None:
+        guess = strength_hz / near_hz
+        u = np.where(y * (1 + guess) > 1 + _SMALL, guess, u)
     for _ in range(MOST_STEPS):
-        fall = (np.log1p(u) - y * u) / (y - 1 / (1 + u))
-        u = u + np.minimum(fall, 0.0)
-        if (np.abs(fall) <= TOLERANCE * u).all():
+        step = (np.log1p(u) - y * u) / (y - 1 / (1 + u))
+        u = u + step
+        # Where y is nearly 1 the root is nearly 0, and no number has more digits than that.
+        if (np.abs(step) <= TOLERANCE * u + _ROUNDING).all():
             break
-    return np.where(possible, strength_hz / u, np.inf)
+    return np.where(possible, strength_hz / np.maximum(u, _LEAST), np.inf)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bees.edge.offloading import Policy
+    from bees.edge.outcome import Outcome
     from bees.edge.topology import World
     from bees.scenario import Scenario
 
@@ -153,8 +154,12 @@ def sense(edge: Edge, block: int, state: EdgeState) -> BlockPhysics:
         ScenarioError: a policy of the caller's own returned no decision, or ``optimum`` has too much to try.
     """
     scenario, situation = edge.scenario, observe(edge, block, state)
-    decision = situation.takes_part & decide(edge.policy, _choices(edge, block, situation, state))
-    outcome = realise(situation, decision)
+    everybody = np.ones(edge.world.devices, dtype=np.bool_)
+    local, offload = realise(situation, ~everybody), realise(situation, everybody)
+    decision = situation.takes_part & decide(edge.policy, _choices(edge, block, situation, state, local, offload))
+    # Where all decide alike, what comes of it is known already.
+    alike = local if not decision.any() else offload if np.array_equal(decision, situation.takes_part) else None
+    outcome = alike or realise(situation, decision)
     if scenario.battery.low_charge == "sit_out":
         # Whoever waits leaves its band to the others, which makes nobody's part dearer.
         situation = situation.without(outcome.energy_j > state.charge_j)
@@ -278,11 +283,11 @@ def raw_bytes(edge: Edge) -> NDArray[np.float64]:
     return edge.samples.astype(np.float64) * edge.sample_bytes
 
 
-def _choices(edge: Edge, block: int, situation: Situation, state: EdgeState) -> Choices:
+def _choices(
+    edge: Edge, block: int, situation: Situation, state: EdgeState, local: Outcome, offload: Outcome
+) -> Choices:
     scenario = edge.scenario
     battery, offloading, deadline_s = scenario.battery, scenario.offloading, scenario.timing.deadline_s
-    everybody = np.ones(edge.world.devices, dtype=np.bool_)
-    local, offload = realise(situation, ~everybody), realise(situation, everybody)
     return Choices(
         local_time_s=local.time_s,
         offload_time_s=offload.time_s,
