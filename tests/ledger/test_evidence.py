@@ -107,6 +107,32 @@ def test_a_wrong_publish_can_still_be_shown_in_the_next_round_but_not_later():
     assert "no result of round 1" in refusal(world, evidence(world, lie))
 
 
+def test_a_right_publish_is_no_evidence_in_the_next_rounds_publish_phase_either():
+    world = World()
+    world.to_publish()
+    right, wrong = world.publish(), wrong_publish(world, 2)
+    world.block(right)
+    world.to_publish()
+    assert "is the contract's result" in refusal(world, evidence(world, right))
+    world.application.check_tx(evidence(world, wrong))
+
+
+def test_a_publish_of_the_open_round_is_not_judged_before_publish_opens():
+    world = World()
+    early = Publish(world.genesis.chain_id, 1, world.state.model, 2, (), bytes(32))
+    shown = evidence(world, sign(early, SERVER_KEYS[2]))
+    assert "no result of round 1" in refusal(world, shown)
+    world.to_attest()
+    assert "no result of round 1" in refusal(world, shown)
+
+
+def test_where_the_main_node_verifies_alone_no_publish_is_wrong_by_itself():
+    world = World.of(verification="main_node")
+    world.to_attest()
+    world.block(world.attest(world.state.attesters[0]))
+    assert "taken for right" in refusal(world, evidence(world, wrong_publish(world)))
+
+
 def test_a_publish_where_the_contract_has_no_result_is_wrong():
     world = World.of(contract=FAILING_CONTRACT)
     world.to_publish()
@@ -214,6 +240,24 @@ def test_nobody_is_convicted_by_what_another_has_signed():
     assert "not signed by its author" in refusal(world, evidence(world, one, forged))
     unsigned = Signed(other.body, bytes(64))
     assert "not signed by its author" in refusal(world, evidence(world, unsigned, one))
+
+
+@pytest.mark.parametrize("forged", [0, 1])
+def test_both_answers_must_be_signed_by_their_author(forged: int):
+    world = World()
+    shown = sorted((world.update(0), world.update(0, samples=9)), key=lambda s: encode(s.body))
+    shown[forged] = sign(shown[forged].body, DEVICE_KEYS[1])
+    assert "not signed by its author" in refusal(world, evidence(world, *shown))
+
+
+def test_both_answers_must_be_for_this_chain():
+    world, places = World(), set[int]()
+    for name in "abcdefgh":
+        foreign = World.of(name=name).update(0, samples=9)
+        shown = sorted((world.update(0), foreign), key=lambda s: encode(s.body))
+        places.add(shown.index(foreign))
+        assert "another chain" in refusal(world, evidence(world, *shown))
+    assert places == {0, 1}
 
 
 def test_what_was_signed_for_another_chain_convicts_nobody():

@@ -251,6 +251,7 @@ def test_an_impossible_delegation_is_refused():
     world = World()
     for rounds in (0, -1, DELEGATION_ROUNDS_LIMIT + 2):
         assert refused(world, world.delegate(4, 1, rounds=rounds), DelegationError).device == 4
+    assert DELEGATION_ROUNDS_LIMIT == 1_048_576
     world.block(world.delegate(4, 1, rounds=DELEGATION_ROUNDS_LIMIT + 1))
     assert world.state.delegations[4].last_round == 1 + DELEGATION_ROUNDS_LIMIT
 
@@ -290,6 +291,9 @@ def test_a_second_attestation_is_refused():
         ({"devices": (1, 1), "correct": (1, 1)}, "do not ascend"),
         ({"devices": (0, 4), "correct": (1, 1)}, "without update"),
         ({"devices": (2**63 - 1,), "correct": (1,)}, "without update"),
+        ({"devices": (1, 2**20), "correct": (1, 1)}, "without update"),
+        ({"devices": (2**20, 1), "correct": (1, 1)}, "do not ascend"),
+        ({"devices": (0, 1), "correct": (5, 51)}, "more samples than the evaluation set"),
         ({"devices": (0,), "correct": (51,)}, "more samples than the evaluation set"),
     ],
 )
@@ -459,6 +463,9 @@ def test_an_approval_of_other_code_or_another_nonce_or_by_another_key_is_none():
     assert "server 1 has not approved" in str(refused(world, changed(right, approvals=swapped), DeployError))
     stranger = (first, second, Approval(SERVERS, third.signature))
     refused(world, changed(right, approvals=stranger), UnknownParticipantError)
+    far_stranger = (first, second, Approval(2**20, third.signature))
+    refused(world, changed(right, approvals=far_stranger), UnknownParticipantError)
+    refused(world, changed(right, approvals=far_stranger[::-1]), DeployError)
 
 
 def test_code_that_is_no_contract_is_not_deployed():

@@ -22,8 +22,9 @@ def test_the_main_node_is_elected_when_collect_closes_and_alone_attests_and_publ
     (main_node,) = world.state.ballot.ranking
     assert world.state.main_node is None, "it publishes in PUBLISH only"
     for server in set(range(SERVERS)) - {main_node}:
-        with pytest.raises(NotElectedError):
+        with pytest.raises(NotElectedError) as refusal:
             world.application.check_tx(world.attest(server))
+        assert (refusal.value.server, refusal.value.elected) == (server, main_node)
     world.block(world.attest(main_node))
     assert world.state.phase is Phase.PUBLISH
     assert [e.device for e in world.state.ballot.eligible] == list(range(DEVICES))
@@ -62,6 +63,14 @@ def test_nothing_but_eligible_devices_can_be_selected_in_either_reading():
     world.block(world.attest(world.state.attesters[0], {7: 50}))
     with pytest.raises(WrongResultError):
         world.application.check_tx(world.publish(selected=(6, 7)))
+
+
+def test_all_that_is_eligible_can_be_selected_where_the_main_node_verifies_alone():
+    world = literal()
+    world.block(world.attest(world.state.attesters[0], {6: 40, 7: 50}))
+    world.block(world.publish(selected=(6, 7)))
+    assert world.state.outcome is not None
+    assert world.state.outcome.selected == (6, 7)
 
 
 @pytest.mark.parametrize("phase", [Phase.ATTEST, Phase.PUBLISH])
