@@ -9,6 +9,7 @@ from records import values_of
 from world import World, genesis
 
 from bees.core.canonical import encode
+from bees.ledger.commitments import hash_contract
 from bees.ledger.merkle import check_path
 from bees.ledger.state import (
     AcceptedUpdate,
@@ -70,6 +71,45 @@ def test_the_order_in_which_updates_came_is_not_in_the_app_hash(
     assert state_tree(one).root == state_tree(other).root
 
 
+def test_the_order_in_which_anything_came_is_not_in_the_app_hash():
+    fields: dict[str, dict[Any, Any]] = {
+        "delegations": {device: Delegation(1, 1, 1) for device in (0, 5, 3)},
+        "updates": {device: AcceptedUpdate(bytes(32), 1, None) for device in (0, 5, 3)},
+        "attestations": {server: Attestation((), ()) for server in (0, 3, 2)},
+        "convictions": {("server", 3): 1, ("device", 2): 1, ("device", 1): 1},
+    }
+    for name, came in fields.items():
+        other_way = dict(reversed(came.items()))
+        assert list(came) != list(other_way)
+        one, other = replace(STATE, **{name: came}), replace(STATE, **{name: other_way})
+        assert state_tree(one).root == state_tree(other).root, name
+
+
+def test_the_leaves_are_named_by_what_they_hold_so_that_others_can_ask_for_them():
+    world = World()
+    world.whole_round()
+    world.to_publish()
+    state = world.state
+    tree = state_tree(state)
+    usual = (state.height, state.round, "publish", state.phase_opened, state.model)
+    expected: dict[str, Any] = {
+        "attestations": tuple(sorted(state.attestations.items())),
+        "ballot": state.ballot,
+        "chain": state.genesis.chain_id,
+        "contract": (hash_contract(state.contract), None, 0),
+        "convictions": (),
+        "delegations": (),
+        "outcome": state.outcome,
+        "round": usual,
+        "server/000000": state.servers[0],
+        "server/000001": state.servers[1],
+        "server/000002": state.servers[2],
+        "server/000003": state.servers[3],
+        "updates": tuple(sorted(state.updates.items())),
+    }
+    assert dict(zip(tree.keys, tree.values, strict=True)) == {key: encode(value) for key, value in expected.items()}
+
+
 def test_the_selected_devices_and_the_model_of_a_round_are_one_leaf():
     world = World()
     world.whole_round()
@@ -84,3 +124,4 @@ def test_the_turn_moves_on_with_the_heights():
     main_nodes = [replace(opened, height=10 + blocks).main_node for blocks in range(6)]
     assert main_nodes == [2, 2, 0, 0, None, None]
     assert replace(opened, phase=Phase.ATTEST).main_node is None
+    assert replace(opened, ballot=None).main_node is None
