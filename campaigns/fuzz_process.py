@@ -19,7 +19,7 @@ _INSTRUMENTED = ["bees", "tomllib", "zipfile", "numpy.lib"]
 def main(arguments: list[str]) -> None:
     """Fuzz until libFuzzer's limits end the process."""
     name, *options = arguments
-    instrument: Any = atheris.instrument_imports  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]  # untyped
+    instrument: Any = atheris.instrument_imports  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue, reportUnknownVariableType]  # untyped
     with instrument(include=_INSTRUMENTED):
         from campaigns.fuzz_mutators import mutate  # noqa: PLC0415  # what is imported here is instrumented
         from campaigns.fuzz_targets import run_target  # noqa: PLC0415  # likewise

@@ -171,9 +171,9 @@ class World:
         round_ = self.state.round
         return self.sign(Delegate(self.genesis.chain_id, device, server, round_, round_ + 1))
 
-    def deploy(self, name: str) -> Signed:
-        """The change to a packaged contract, approved by a quorum."""
-        code, nonce = load_contract_code(name), self.state.deploys
+    def deploy(self, code: bytes) -> Signed:
+        """The change to another contract, approved by a quorum."""
+        nonce = self.state.deploys
         message = approval_bytes(self.genesis.chain_id, nonce, hash_contract(code))
         approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in range(self.genesis.commit_quorum))
         return self.sign(Deploy(self.genesis.chain_id, 0, nonce, code, approvals))
@@ -218,8 +218,8 @@ class World:
 @cache
 def world() -> World:
     """A chain of two closed rounds and a third that is open, with delegation, deploy, evidence and a skipped turn."""
-    made = World()
-    made.keep("collect", *(made.update(k) for k in range(DEVICES)), made.delegate(3, 1), made.deploy("argmax"))
+    made, argmax = World(), load_contract_code("argmax")
+    made.keep("collect", *(made.update(k) for k in range(DEVICES)), made.delegate(3, 1), made.deploy(argmax))
     made.block(made.delegate(3, 1))
     made.keep(
         "delegated",
@@ -236,8 +236,8 @@ def world() -> World:
     made.block(*(made.attest(k) for k in range(SERVERS)))
     first = made.state.main_node or 0
     wrong = made.sign(replace(made.publish(first).body, selected=(0,)))
-    made.keep("publish", made.publish(first), made.deploy("argmax"), made.evidence(2, wrong))
-    made.block(made.publish(first), made.deploy("argmax"))
+    made.keep("publish", made.publish(first), made.deploy(argmax), made.evidence(2, wrong))
+    made.block(made.publish(first), made.deploy(argmax))
     made.keep("closed", *(made.update(k) for k in range(DEVICES)), made.evidence(2, wrong))
     made.block(*(made.update(k) for k in range(DEVICES)))
     made.block(*(made.attest(k) for k in range(SERVERS)), made.evidence(2, wrong))

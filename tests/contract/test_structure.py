@@ -197,7 +197,7 @@ def test_calls_branch_tables_and_typed_selects_are_read_to_their_end() -> None:
 
 
 def test_sections_are_those_of_a_pure_function() -> None:
-    bodies = {4: b"\0", 10: b"\0"}
+    bodies = {1: b"\0", 4: b"\0", 7: b"\0", 10: b"\0"}
     allowed = [
         n
         for n in range(256)
@@ -270,6 +270,27 @@ def test_a_table_section_is_read_to_the_elements() -> None:
     ):
         with pytest.raises(ContractLoadError, match=problem):
             check_structure(module_with_tables(body))
+
+
+def test_parameters_and_exports_are_bounded() -> None:
+    def section(number: int, body: bytes) -> bytes:
+        return b"\0asm\x01\0\0\0" + bytes([number]) + leb(len(body)) + body
+
+    def types(*parameters: int) -> bytes:
+        kinds = [b"\x60" + leb(count) + b"\x7b" * count + b"\x01\x7f" for count in parameters]
+        return section(1, leb(len(kinds)) + b"".join(kinds))
+
+    check_structure(types(32, 0, 32))
+    check_structure(section(7, leb(64) + bytes(9)))
+    for code, problem in (
+        (types(6, 33), "type 1 has 33 parameters; a function may have 32"),
+        (section(1, b"\x01\x5f\x00"), "type 0 is not that of a function"),
+        (types(4)[:-1], "cut short"),
+        (section(1, b"\x01\x60\x00\x02\x7f"), "cut short"),
+        (section(7, leb(65)), "65 exports; a contract may have 64"),
+    ):
+        with pytest.raises(ContractLoadError, match=problem):
+            check_structure(code)
 
 
 def test_recursion_names_the_first_function_that_takes_part() -> None:

@@ -9,7 +9,8 @@ What fuel does not meter is bounded here, the same on every server whatever its 
 * *bulk memory*, where one instruction of constant cost may touch the whole memory: by refusing the instructions;
 * *growing memory*, which may fail on a server that is short of memory and succeed on another: by refusing
   ``memory.grow``. The server lays out the arrays, and a contract declares what scratch space it needs;
-* *tables*, which nothing may call through: by their number and size.
+* *tables*, which nothing may call through: by their number and size;
+* *exports*, which the host looks up before each call: by their number.
 
 Everything else about validity is left to the runtime, which checks the same bytes afterwards.
 """
@@ -21,11 +22,13 @@ from typing import TYPE_CHECKING
 from bees.core.errors import ContractLoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 MAX_FUNCTIONS = 64
 MAX_FUNCTION_BYTES = 16_384
 MAX_LOCALS = 256
+MAX_PARAMETERS = 32  # the ABI takes 6
+MAX_EXPORTS = 64  # the ABI needs 5
 MAX_NESTING = 32
 MAX_TABLE_ELEMENTS = 64  # the linker writes a table of 1
 
@@ -43,8 +46,11 @@ _SECTIONS = {
     11: "data",
 }
 _REFUSED_SECTIONS = {2: "imports", 8: "a start function", 12: "bulk memory", 13: "exceptions"}
+_TYPE_SECTION = 1
 _TABLE_SECTION = 4
+_EXPORT_SECTION = 7
 _CODE_SECTION = 10
+_FUNCTION_TYPE = 0x60
 _LEB_BYTES = 10
 
 _BLOCK, _LOOP, _IF, _END = 0x02, 0x03, 0x04, 0x0B
@@ -99,10 +105,26 @@ def check_structure(code: bytes) -> None:
             raise ContractLoadError(f"a contract may not have {_REFUSED_SECTIONS[section]}")
         if section not in _SECTIONS:
             raise ContractLoadError(f"unknown section {section}")
-        if section == _TABLE_SECTION:
-            _check_tables(body)
-        if section == _CODE_SECTION:
-            _check_code(body)
+        check = _CHECKED_SECTIONS.get(section)
+        if check is not None:
+            check(body)
+
+
+def _check_types(reader: _Reader) -> None:
+    for index in range(reader.integer()):
+        if reader.byte() != _FUNCTION_TYPE:
+            raise ContractLoadError(f"type {index} is not that of a function")
+        parameters = reader.integer()
+        if parameters > MAX_PARAMETERS:
+            raise ContractLoadError(f"type {index} has {parameters} parameters; a function may have {MAX_PARAMETERS}")
+        reader.skip(parameters)
+        reader.skip(reader.integer())
+
+
+def _check_exports(reader: _Reader) -> None:
+    count = reader.integer()
+    if count > MAX_EXPORTS:
+        raise ContractLoadError(f"{count} exports; a contract may have {MAX_EXPORTS}")
 
 
 def _check_tables(reader: _Reader) -> None:
@@ -129,6 +151,14 @@ def _check_code(reader: _Reader) -> None:
         _check_locals(body, index)
         calls.append(_check_instructions(body, index))
     _refuse_recursion(calls)
+
+
+_CHECKED_SECTIONS: Mapping[int, Callable[[_Reader], None]] = {
+    _TYPE_SECTION: _check_types,
+    _TABLE_SECTION: _check_tables,
+    _EXPORT_SECTION: _check_exports,
+    _CODE_SECTION: _check_code,
+}
 
 
 def _check_locals(body: _Reader, index: int) -> None:
