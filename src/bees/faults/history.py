@@ -275,7 +275,7 @@ class History:
         )
         self._coalition = coalition
         self._liars = {
-            liar.index: Liar(liar.index, coalition, world.server_keys[liar.index], self.nodes[liar.index].replica)
+            liar.index: Liar(liar.index, coalition, world.server_keys[liar.index], self.nodes[liar.index].find_replica)
             for liar in plan.liars
         }
         self._lying_devices = {

@@ -86,6 +86,10 @@ class Node:
         """After its last block."""
         return self.replica.application.state
 
+    def find_replica(self) -> Replica:
+        """The replica of this life; a restart makes another one."""
+        return self.replica
+
     def start(self) -> None:
         """Begin, or begin again after a crash, with what the disk holds."""
         self._boot()

@@ -119,7 +119,7 @@ def draw_plan(
         loss=float(rng.choice([0.0, 0.02, 0.1, 0.3])),
         duplication=float(rng.choice([0.0, 0.05])),
         heals_at_us=heals_at_us,
-        liars=tuple(Liar(k, _some(rng, SERVER_BEHAVIOURS)) for k in liars),
+        liars=_liars(rng, liars),
         lying_devices=tuple(Liar(k, _some(rng, DEVICE_BEHAVIOURS)) for k in lying_devices),
         delegating=tuple(sorted(int(k) for k in rng.choice(devices, size=2, replace=False))),
         events=(
@@ -129,6 +129,12 @@ def draw_plan(
             *(_offline(rng, devices, heals_at_us) for _ in range(int(rng.integers(0, 3)))),
         ),
     )
+
+
+def _liars(rng: Generator, servers: list[int]) -> tuple[Liar, ...]:
+    """Each lies in its own ways; or, in a third of the plans, all do the same, which is when lies weigh most."""
+    common = _some(rng, SERVER_BEHAVIOURS) if rng.random() < 1 / 3 else None
+    return tuple(Liar(k, common or _some(rng, SERVER_BEHAVIOURS)) for k in servers)
 
 
 def _some(rng: Generator, behaviours: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
     import numpy as np
 
@@ -73,23 +74,23 @@ class Liar:
         index: of the server.
         coalition: to which it belongs.
         key: its own.
-        replica: its ledger and consensus, which see the truth.
+        find_replica: gives its ledger and consensus, which see the truth; another one after a restart.
     """
 
     index: int
     coalition: Coalition
     key: SigningKey
-    replica: Replica
+    find_replica: Callable[[], Replica]
 
     @property
     def application(self) -> Application:
         """Its ledger."""
-        return self.replica.application
+        return self.find_replica().application
 
     @property
     def last_block(self) -> bytes:
         """Id of its last block."""
-        return self.replica.last_block
+        return self.find_replica().last_block
 
     @property
     def state(self) -> State:
