@@ -212,6 +212,7 @@ def test_an_unknown_key_is_refused_with_the_key_that_was_meant(write: Write, tex
     ("key", "text", "problem"),
     [
         ("radio.bandwidth_hz", "-1.5", "must be a number greater than 0"),
+        ("topology.distance_min_m", "0", "must be a number greater than 0"),
         ("radio.bandwidth_hz", "nan", "must be finite: a number greater than 0"),
         ("radio.transmit_power_db", "inf", "must be finite: a number"),
         ("radio.transmit_power_db", "1e9", "must lie between -300 and 300"),
@@ -292,6 +293,13 @@ def test_batteries_that_are_empty_for_ever_are_refused() -> None:
     assert (error.key, error.value) == ("battery.device_initial_max", 0)
     assert "battery.harvest_w" in error.problem
     assert load_scenario("paper", [*empty, "battery.harvest_w=1"]).battery.harvest_w == 1
+
+
+@pytest.mark.parametrize("change", ["radio.bandwidth_hz=1e-300", "computation.cpu_frequency_hz=1e300"])
+def test_what_is_no_quantity_is_refused_before_it_overflows(change: str) -> None:
+    error = refusal("paper", change)
+    assert error.key == change.partition("=")[0]
+    assert "must lie between 1e-40 and 1e+40" in error.problem
 
 
 def test_a_scenario_built_in_python_is_checked_alike() -> None:

@@ -32,6 +32,11 @@ RANGES = (
 DECIBEL_LIMIT = 300.0
 """Far beyond any radio (10^30 W), far below what overflows a float."""
 
+PHYSICS = ("topology", "radio", "computation", "battery", "timing", "offloading", "backhaul", "proof_of_work")
+"""Sections whose numbers are quantities with a unit."""
+
+MAGNITUDE_LIMIT = 1e40
+"""No quantity of any experiment is larger than this or smaller than one part of it; products of several still fit."""
 
 DELEGATION_HEIGHTS = 2
 """COLLECT must last as long where UEs offload: one height for the delegations, one for the servers' updates."""
@@ -118,6 +123,7 @@ def conflicts(scenario: Scenario) -> Iterator[Conflict]:
     yield from _range_conflicts(scenario)
     yield from _crowd_conflicts(scenario)
     yield from _decibel_conflicts(scenario)
+    yield from _magnitude_conflicts(scenario)
     yield from _empty_battery_conflicts(scenario)
     yield from delegation_conflicts(scenario)
     top_m, devices = scenario.ledger.top_m, scenario.topology.devices
@@ -178,13 +184,23 @@ def delegation_conflicts(scenario: Scenario, *, own_policy: bool = False) -> Ite
 
 def _decibel_conflicts(scenario: Scenario) -> Iterator[Conflict]:
     radio = scenario.radio
-    for name in ("transmit_power_db", "noise_psd_dbm_per_hz", "reference_gain_db"):
+    for name in ("transmit_power_db", "noise_psd_dbm_per_hz", "reference_gain_db", "shadowing_db"):
         if abs(value := getattr(radio, name)) > DECIBEL_LIMIT:
             yield Conflict(f"radio.{name}", value, f"must lie between -{DECIBEL_LIMIT:g} and {DECIBEL_LIMIT:g}")
 
 
 def _empty_battery_conflicts(scenario: Scenario) -> Iterator[Conflict]:
     battery = scenario.battery
-    if battery.device_initial_max == 0 and battery.harvest_w == 0:
+    if max(battery.device_initial_max, battery.harvest_w) == 0.0:
         problem = "every battery is empty at the start, and none is ever charged: raise it, or set battery.harvest_w"
         yield Conflict("battery.device_initial_max", 0.0, problem, ("battery.harvest_w",))
+
+
+def _magnitude_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    for section in PHYSICS:
+        for name, value in msgspec.structs.asdict(getattr(scenario, section)).items():
+            if not isinstance(value, float) or value == 0.0 or "_db" in name:
+                continue
+            if not 1 / MAGNITUDE_LIMIT <= abs(value) <= MAGNITUDE_LIMIT:
+                problem = f"must lie between {1 / MAGNITUDE_LIMIT:g} and {MAGNITUDE_LIMIT:g} to be a quantity at all"
+                yield Conflict(f"{section}.{name}", value, problem)

@@ -47,6 +47,20 @@ def test_a_deadline_that_everybody_meets_changes_nothing() -> None:
     [
         ({"timing": Timing(deadline_s=1e-3)}, "timing.deadline_s", "the fastest UE needs 0.0"),
         ({"timing": Timing(deadline_s=1e-6), "radio": Radio(fading="rayleigh")}, "timing.deadline_s", "the fastest UE"),
+        (
+            {"offloading": Offloading(policy="optimum", raw_data_sent="once"), "radio": Radio(sharing="contending")},
+            "offloading.policy",
+            "at most 12 UEs, but 100 affect one another",
+        ),
+        (
+            {
+                "offloading": Offloading(policy="optimum"),
+                "computation": Computation(server_queue="fifo"),
+                "topology": Topology(devices=300),
+            },
+            "offloading.policy",
+            "at most 12 UEs, but",
+        ),
         ({"radio": Radio(path_loss_exponent=300.0)}, "radio.transmit_power_db", "no UE gets a single bit"),
         ({"radio": Radio(reference_gain_db=-5000.0)}, "radio.transmit_power_db", "no UE gets a single bit"),
     ],
@@ -193,7 +207,7 @@ def test_whatever_is_switched_on_books_balance_and_the_same_seed_gives_the_same(
 ) -> None:
     scenario = Scenario(
         seed=seed,
-        topology=Topology(devices=20, servers=4),
+        topology=Topology(devices=12, servers=4, devices_per_server_min=1, devices_per_server_max=5),
         radio=Radio(sharing=sharing, downlink=downlink, fading=fading, raw_data_reading="actual", receive_power_w=0.1),
         computation=Computation(server_queue=queue),
         battery=Battery(device_capacity_j=capacity_j, harvest_w=0.1, low_charge=low_charge),

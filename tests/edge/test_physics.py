@@ -19,6 +19,7 @@ from bees.core.errors import NoDeviceLeftError, ScenarioError
 from bees.edge import physics as physics_module
 from bees.edge import reference
 from bees.edge.battery import debit, initial_charge_j
+from bees.edge.benchmark import measure
 from bees.edge.computation import draw_cycles
 from bees.edge.physics import build_edge, simulate_physics
 from bees.edge.state import EdgeState
@@ -315,13 +316,22 @@ def test_a_policy_of_ones_own() -> None:
     assert history.offloaded.tolist() == [3, 3]
 
 
-def test_a_million_ues_in_one_call() -> None:
+def test_a_million_ues_in_less_than_a_second() -> None:
     scenario = paper(topology=Topology(devices=1_000_000, crowding="more_servers"), radio=Radio(sharing="equal_share"))
     edge = build_edge(scenario, 600)
-    start = time.perf_counter()
-    physics = sense(edge, 1, full(edge))
-    assert time.perf_counter() - start < 5  # 0.05 s when the machine is idle
-    assert physics.arrives.sum() == 1_000_000
+    seconds: list[float] = []
+    for block in range(1, 4):
+        start = time.process_time()  # others on the machine don't count
+        physics = sense(edge, block, full(edge))
+        seconds.append(time.process_time() - start)
+        assert physics.arrives.sum() == 1_000_000
+    assert min(seconds) < 1.0
+
+
+@pytest.mark.parametrize("world", ["paper", "tdma", "min_time", "optimum"])
+def test_memory_grows_as_the_number_of_ues(world: str) -> None:
+    small, large = (measure(world, devices).bytes_per_device for devices in (5_000, 40_000))
+    assert large == pytest.approx(small, rel=0.1)
 
 
 @pytest.mark.parametrize("samples", [[600, 600], -1, [[600]]])

@@ -188,9 +188,9 @@ def bandwidth_for_rate_hz(rate_bits_per_s: Array, strength_hz: Array, near_hz: A
         guess = strength_hz / near_hz
         u = np.where(y * (1 + guess) > 1 + _SMALL, guess, u)
     for _ in range(MOST_STEPS):
-        step = (np.log1p(u) - y * u) / (y - 1 / (1 + u))
-        u = u + step
+        # As a quotient and not as a step from u, which would cancel where u is far from the root.
+        last, u = u, (np.log1p(u) - u / (1 + u)) / (y - 1 / (1 + u))
         # Where y is nearly 1 the root is nearly 0, and no number has more digits than that.
-        if (np.abs(step) <= TOLERANCE * u + _ROUNDING).all():
+        if (np.abs(u - last) <= TOLERANCE * u + _ROUNDING).all():
             break
     return np.where(possible, strength_hz / np.maximum(u, _LEAST), np.inf)

@@ -9,10 +9,13 @@ import numpy as np
 from bees.core.errors import ScenarioError
 from bees.edge.channel import data_rate_bits_per_s, noise_power_w, transmission_time_s, transmit_power_w
 from bees.edge.computation import computation_time_s, local_iterations
+from bees.edge.optimum import check_coupled
+from bees.edge.sharing import JOINT_SHARINGS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bees.edge.topology import World
     from bees.scenario import Scenario
 
 
@@ -73,3 +76,21 @@ def least_time_s(
     raw_s = 0.0 if scenario.offloading.raw_data_sent == "once" else transmission_time_s(raw_bytes, rate_bits_per_s)
     update_s = transmission_time_s(scenario.radio.update_bytes, rate_bits_per_s)
     return np.minimum(local_s + update_s, server_s + raw_s)
+
+
+def check_optimum(scenario: Scenario, world: World) -> None:
+    """Refuse a policy ``optimum`` that would have too many joint decisions to try in some block of the run.
+
+    Args:
+        scenario: the experiment.
+        world: who is where.
+
+    Raises:
+        ScenarioError: names the policy.
+    """
+    sharing, queue = scenario.radio.sharing, scenario.computation.server_queue
+    once = scenario.offloading.raw_data_sent == "once"
+    if sharing == "contending" and once:
+        check_coupled(world.devices)
+    elif sharing in JOINT_SHARINGS or queue != "none" or (sharing == "equal_share" and once):
+        check_coupled(int(world.devices_per_server.max()))

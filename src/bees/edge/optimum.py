@@ -100,6 +100,21 @@ def best_decision_of_each_group(situation: Situation, latency_weight: float) -> 
     return options.decision(options.cost(latency_weight).argmin(axis=1), situation.devices)
 
 
+def check_coupled(largest: int) -> None:
+    """Refuse groups that are too large to try all their joint decisions.
+
+    Args:
+        largest: most UEs that affect one another.
+
+    Raises:
+        ScenarioError: names the policy.
+    """
+    if largest > MOST_COUPLED:
+        problem = f"tries all joint decisions of at most {MOST_COUPLED} UEs, but {largest} affect one another; "
+        problem += 'take fewer UEs per server, or policy "weighted"'
+        raise ScenarioError("scenario", problem, "offloading.policy", "optimum")
+
+
 def all_options(situation: Situation) -> Options:
     """Every joint decision of every group of UEs that affect one another, with what comes of it.
 
@@ -113,10 +128,7 @@ def all_options(situation: Situation) -> Options:
     players = players[np.argsort(group[players], kind="stable")]
     _, begins, sizes = np.unique(group[players], return_index=True, return_counts=True)
     largest = int(sizes.max(initial=0))
-    if largest > MOST_COUPLED:
-        problem = f"tries all joint decisions of at most {MOST_COUPLED} UEs, but {largest} affect one another; "
-        problem += 'take fewer UEs per server, or policy "weighted"'
-        raise ScenarioError("scenario", problem, "offloading.policy", "optimum")
+    check_coupled(largest)
     members = np.full((len(sizes), largest), -1)
     time_s, energy_j = np.full((2, len(sizes), 2**largest), np.inf)
     for size in range(1, largest + 1):

@@ -19,9 +19,9 @@ from bees.edge.consequences import BlockPhysics, happen
 from bees.edge.downlink import download
 from bees.edge.energy import computation_energy_j
 from bees.edge.fading import block_gain, shadowed_gain
-from bees.edge.feasibility import check_feasible
+from bees.edge.feasibility import check_feasible, check_optimum
 from bees.edge.harvest import charge_up, harvested_j, mean_harvest_j
-from bees.edge.offloading import Choices, decide, find_policy
+from bees.edge.offloading import Choices, decide, find_policy, joint_optimum
 from bees.edge.outcome import realise
 from bees.edge.proof_of_work import mining_energy_j
 from bees.edge.situation import Situation
@@ -138,6 +138,8 @@ def build_edge(
         sample_bytes=sample_bytes,
         policy=policy or find_policy(scenario.offloading.policy),
     )
+    if edge.policy is joint_optimum:
+        check_optimum(scenario, world)
     check_feasible(scenario, edge.mean_gain, edge.samples, raw_bytes(edge))
     return edge
 
