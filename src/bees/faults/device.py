@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bees.core.errors import DoubleSignError, ProofError
-from bees.faults.node import TICK_US, Tick
+from bees.faults.node import PEERS_TOLD_AGAIN, TICK_US, Tick
 from bees.faults.world import samples_of, train
 from bees.ledger.commitments import commit_to_update
 from bees.protocol.device import check_global_model, commit_update, delegate_round
@@ -13,6 +13,8 @@ from bees.protocol.messages import AskRound, GiveUpdate, Gossip, RoundNews, Want
 from bees.protocol.signer import MemoryJournal, Signer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bees.faults.node import Port
     from bees.faults.world import FaultWorld
     from bees.ledger.transactions import Signed
@@ -38,6 +40,7 @@ class Device:
         self._bytes: dict[bytes, bytes] = {}
         self._askers: set[int] = set()
         self._has_revealed = False
+        self._times_sent = 0
         self._server = world.genesis.devices[index].server
 
     def start(self) -> None:
@@ -51,7 +54,9 @@ class Device:
                 self._port.send(self._me, self._server, AskRound(self.index, self.round))
                 # The nearest server may lie or be down; any other can answer and carry transactions as well.
                 self._server = (self._server + 1) % len(self._world.server_keys)
-                self._send_transactions()
+                self._times_sent += 1
+                first = self._times_sent * PEERS_TOLD_AGAIN
+                self._send_transactions(range(first, first + PEERS_TOLD_AGAIN))
                 self._port.set_timer(self._me, TICK_US, payload)
             case RoundNews():
                 self._begin_round(payload)
@@ -71,7 +76,7 @@ class Device:
             return
         self.round, self._sent = open_round.round, [signed]
         self._askers, self._has_revealed = set(), False
-        self._send_transactions()
+        self._send_transactions(range(len(self._world.server_keys)))
 
     def _answer(self, news: RoundNews) -> Signed:
         open_round = news.open_round
@@ -81,10 +86,10 @@ class Device:
         self._bytes = {commit_to_update(self.index, open_round.round, update): update}
         return commit_update(self._signer, open_round, self.index, samples_of(self.index), update)
 
-    def _send_transactions(self) -> None:
+    def _send_transactions(self, servers: Iterable[int]) -> None:
         for signed in self._sent:
-            for server in range(len(self._world.server_keys)):
-                self._port.send(self._me, server, Gossip(signed))
+            for server in servers:
+                self._port.send(self._me, server % len(self._world.server_keys), Gossip(signed))
 
     def _reveal(self, wanted: WantUpdate) -> None:
         """Give the bytes once f+1 servers have asked: one of them is honest, and asks only when COLLECT is over."""

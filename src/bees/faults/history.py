@@ -97,7 +97,6 @@ class History:
         self._counts: Counter[str] = Counter()
         self._link = FaultyLink(plan, self._counts)
         self._network: Network[object] = Network(plan.servers + plan.devices, self._link)
-        self._duplicates = plan.duplication > 0
         self._rng = generator(plan.seed, "history")
         self._trace = digest("history", b"")
         self._deliveries = 0
@@ -251,7 +250,7 @@ class History:
         if sender in self._down:
             return
         self._network.send(sender, receiver, payload)
-        if self._duplicates and self._link.is_duplicated(self._network.now_us):
+        if self._link.is_duplicated(self._network.now_us):
             self._network.send(sender, receiver, payload)
 
     def _actor(self, node: int) -> Node | Device:

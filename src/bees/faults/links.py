@@ -19,7 +19,8 @@ class FaultyLink:
     """Draws come from one seeded stream in the order of sending, many at once for speed."""
 
     def __init__(self, plan: Plan, counts: Counter[str]) -> None:
-        self._plan = plan
+        self._longest_delay_us, self._heals_at_us = plan.longest_delay_us, plan.heals_at_us
+        self._loss, self._duplication = plan.loss, plan.duplication
         self._counts = counts
         self._rng = generator(plan.seed, "links")
         self._draws: list[float] = []
@@ -31,11 +32,10 @@ class FaultyLink:
 
     def __call__(self, sender: int, receiver: int, now_us: int) -> int | None:
         """Delay of the next message in microseconds, or None when it is lost."""
-        fate = self._draw()
-        delay_us = int(self._draw() * self._plan.longest_delay_us)
-        if now_us >= self._plan.heals_at_us:
+        delay_us = int(self._draw() * self._longest_delay_us)
+        if now_us >= self._heals_at_us:
             return delay_us
-        if fate < self._plan.loss:
+        if self._loss and self._draw() < self._loss:
             self._counts["message lost"] += 1
             return None
         for begin, end, island in self._islands:
@@ -46,9 +46,9 @@ class FaultyLink:
 
     def is_duplicated(self, now_us: int) -> bool:
         """Whether the next message arrives twice."""
-        if self._plan.duplication == 0 or now_us >= self._plan.heals_at_us:
+        if self._duplication == 0 or now_us >= self._heals_at_us:
             return False
-        is_duplicated = self._draw() < self._plan.duplication
+        is_duplicated = self._draw() < self._duplication
         self._counts["message duplicated"] += is_duplicated
         return is_duplicated
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LENGTHS = TimeoutLengths(first_us=400_000, growth_us=200_000)
 HEIGHT_PAUSE_US = 100_000
 TICK_US = 400_000
+PEERS_TOLD_AGAIN = 5
 _PEERS_ASKED = 2
 
 
@@ -145,6 +146,7 @@ class Node:
         self._closing: tuple[State, Header, Commit] | None = None
         self._seen_height = 0
         self._times_wanted = 0
+        self._times_said = 0
 
     def _follow(self) -> None:
         """A block was committed: look after the round, then begin the next height."""
@@ -253,8 +255,14 @@ class Node:
         return True
 
     def _say_again(self) -> None:
+        """Repeat to a few peers, each time to the next ones, what no block has taken yet."""
+        servers = len(self._world.server_keys)
+        self._times_said += 1
         for signed in self._pending.values():
-            self._port.broadcast(self.index, Gossip(signed))
+            for k in range(PEERS_TOLD_AGAIN):
+                receiver = (self.index + self._times_said * PEERS_TOLD_AGAIN + k) % servers
+                if receiver != self.index:
+                    self._port.send(self.index, receiver, Gossip(signed))
 
     def _want(self, state: State, devices: list[int]) -> None:
         """Ask the device, and a few peers, for bytes that the chain has taken."""
