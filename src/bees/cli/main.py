@@ -16,6 +16,7 @@ from bees.cli.chain import chain
 from bees.cli.check import check
 from bees.cli.console import EXIT_CODES, err, plain, print_json
 from bees.cli.doctor import doctor
+from bees.cli.faults import faults
 from bees.cli.presets import presets
 from bees.cli.prove import prove
 from bees.cli.report import report
@@ -42,6 +43,7 @@ app.command()(verify)
 app.command()(chain)
 app.command()(prove)
 app.command()(check)
+app.command()(faults)
 app.command()(report)
 app.command()(bench)
 app.command()(presets)
