@@ -11,7 +11,7 @@ from bees.edge import reference
 from bees.edge.outcome import realise
 from bees.edge.queueing import fifo_wait_s
 from bees.edge.reference_joint import Cell, CellDevice
-from bees.scenario import Radio, ServerQueue, Sharing
+from bees.scenario import NoiseReading, Radio, ServerQueue, Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,3 +107,16 @@ def test_who_offloads_nothing_leaves_its_band_to_the_others(make_situation: Make
     crowded = realise(situation, np.array([False, False, False]))
     relieved = realise(situation, np.array([True, False, False]))
     assert (relieved.transmit_time_s[1:] < crowded.transmit_time_s[1:]).all()
+
+
+@pytest.mark.parametrize("sharing", get_args(Sharing))
+@pytest.mark.parametrize("noise", get_args(NoiseReading))
+@pytest.mark.parametrize("gain", [0.0, 1e-320, 1e300, np.inf])
+def test_the_limits_of_a_channel(make_situation: Make, sharing: Sharing, noise: NoiseReading, gain: float) -> None:
+    """From d = 0, where the gain has no bound, to where nothing is heard: it takes no time, or for ever."""
+    radio = Radio(sharing=sharing, noise_reading=noise)
+    situation = make_situation(np.array([2, 1]), radio=radio, gain=np.array([1e-9, gain, gain]))
+    outcome = realise(situation, np.zeros(3, dtype=bool))
+    assert not np.isnan(outcome.time_s).any()
+    assert outcome.transmit_time_s[0] < 0.1
+    assert (outcome.transmit_time_s[1:] < 1e-2).all() if gain > 1 else (outcome.transmit_time_s[1:] > 1e90).all()

@@ -34,6 +34,8 @@ MOST_STEPS = 100
 _SMALL = 1e-4
 _LEAST = 1e-100
 _ROUNDING = 1e-14
+_FAINTEST, _LOUDEST = 1e-30, 1e60
+"""S in Hz: who is fainter is not heard at all, and who is louder, as at 0 m, gains nothing by it."""
 
 
 def fastest_shares_hz(situation: Situation, size_bytes: Array, other_s: Array) -> Array:
@@ -131,16 +133,17 @@ def _fill(B: float, hz: Array, group: NDArray[np.int64], groups: int) -> Array:
 
 def _begin(situation: Situation, size_bytes: Array) -> tuple[Array, NDArray[np.int64], NDArray[np.int64], int]:
     """No shares yet, who sends and is heard at all, and in which band."""
-    sends = np.flatnonzero((size_bytes > 0) & (_strength(situation) > 0))
+    sends = np.flatnonzero((size_bytes > 0) & (_strength(situation) > _FAINTEST))
     return np.zeros(situation.devices), sends, situation.band[sends], situation.bands
 
 
 def _strength(situation: Situation) -> Array:
     """``S = p h / N0``: in Hz, or under the literal noise reading the bit/s of each Hz."""
-    received = situation.power_w * situation.gain / dbm_to_w(situation.radio.noise_psd_dbm_per_hz)
+    with np.errstate(over="ignore"):
+        received = situation.power_w * situation.gain / dbm_to_w(situation.radio.noise_psd_dbm_per_hz)
     if situation.radio.noise_reading == "psd_only":
-        return np.log1p(received) / math.log(2)
-    return received
+        received = np.log1p(received) / math.log(2)
+    return np.minimum(received, _LOUDEST)
 
 
 class _Rate:

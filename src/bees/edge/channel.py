@@ -56,7 +56,8 @@ def data_rate_bits_per_s(
     """``r_k = b_k log2(1 + p_k h_k / N0)`` (Eq. 5), bit/s, shape (K,). 0 where there is no bandwidth."""
     received_w, noise_w, bandwidth_hz = np.broadcast_arrays(transmit_power_w * gain, noise_w, bandwidth_hz)
     heard = (noise_w > 0) & (bandwidth_hz > 0)
-    snr = np.divide(received_w, noise_w, out=np.zeros(heard.shape), where=heard)
+    with np.errstate(over="ignore"):
+        snr = np.divide(received_w, noise_w, out=np.zeros(heard.shape), where=heard)
     # log1p keeps the rate of a very weak signal from being rounded to 0.
     return bandwidth_hz * (np.log1p(snr) / math.log(2))
 
