@@ -52,8 +52,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 _ROUNDS = ("ledger/test_rounds", "ledger/test_transition", "ledger/test_verification", "ledger/test_evidence")
-_CHAIN = ("ledger/test_application", "ledger/test_replay", "ledger/test_any_sequence")
-_CONTRACT = ("contract/test_structure", "contract/test_vm", "contract/test_probes", "contract/test_fedavg")
+_CHAIN = ("ledger/test_application", "ledger/test_replay")
+_CONTRACT = (
+    "contract/test_structure",
+    "contract/test_vm",
+    "contract/test_probes",
+    "contract/test_fedavg",
+    "contract/test_hostile_contracts",
+)
 TESTS: dict[str, tuple[str, ...]] = {
     "bees.ledger.election": ("ledger/test_election", *_ROUNDS),
     "bees.ledger.rounds": (*_ROUNDS, *_CHAIN),
