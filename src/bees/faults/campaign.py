@@ -13,25 +13,30 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 from msgspec import Struct
 
 from bees.core.errors import BeesError, InputError
+from bees.core.hashes import digest
 from bees.faults.plan import draw_plan
 from bees.faults.plan_file import encode_plan
 from bees.faults.play import Played, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from bees.faults.plan import Plan
 
 SETTINGS = "settings.json"
+CODE = "code"
+"""Names the code that has played the histories of a folder: others' histories would not be the same ones."""
 RESULTS = "results.jsonl"
 VIOLATIONS = "violations"
+_PLAYED_BY = ("core", "contract", "ledger", "protocol", "engines", "adversary", "faults")
+_CODE_SUFFIXES = (".py", ".wasm", ".json")
 _AHEAD = 2
 """How many histories wait for each process, so that none is idle."""
 
@@ -88,7 +93,7 @@ class Results:
         """Open a folder, new or of a campaign that was stopped.
 
         Raises:
-            InputError: it belongs to a campaign with other settings, or what it holds is broken.
+            InputError: it belongs to a campaign with other settings or of other code, or what it holds is broken.
         """
         self.folder = folder
         self.settings = settings
@@ -97,7 +102,9 @@ class Results:
         if known is not None and known != settings:
             raise InputError(str(folder), f"is of a campaign with {known}, not {settings}; name another folder")
         if known is None:
+            (folder / CODE).write_text(code_digest())
             (folder / SETTINGS).write_bytes(msgspec.json.encode(settings) + b"\n")
+        _check_code(folder)
         self.played = _read_results(folder / RESULTS)
 
     @property
@@ -122,6 +129,19 @@ class Results:
         home = self.folder / VIOLATIONS
         home.mkdir(exist_ok=True)
         (home / f"seed-{seed}.json").write_bytes(encode_plan(self.settings.plan(seed)))
+
+
+def code_digest() -> str:
+    """A hash of all code that has a part in a history: with the same one, a seed gives the same history."""
+    package = Path(__file__).parents[1]
+    paths = sorted(path for part in _PLAYED_BY for path in (package / part).rglob("*") if path.suffix in _CODE_SUFFIXES)
+    content = b"".join(digest(path.relative_to(package).as_posix(), path.read_bytes()) for path in paths)
+    return digest("code of histories", content).hex()[:16]
+
+
+def _check_code(folder: Path) -> None:
+    if (folder / CODE).read_text() != code_digest():
+        raise InputError(str(folder), "was played by other code than this, whose histories differ; begin a new one")
 
 
 def read_settings(folder: Path) -> Settings:
