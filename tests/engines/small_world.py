@@ -22,14 +22,13 @@ from bees.ledger.genesis import DeviceRecord, DutyCosts, Genesis, PhaseLengths, 
 from bees.ledger.transactions import Attest, Publish, Update, sign
 
 if TYPE_CHECKING:
-    from bees.engines.embedded import CommittedBlock
-    from bees.ledger.transactions import Signed
-
-if TYPE_CHECKING:
     from pathlib import Path
 
     from bees.core.fixed_point import Words
+    from bees.engines.embedded import CommittedBlock
+    from bees.ledger.genesis import VerificationReading
     from bees.ledger.state import State
+    from bees.ledger.transactions import Signed
 
 
 class NumpyMachine:
@@ -62,6 +61,7 @@ class World:
     parameters: int = 5
     top_m: int = 2
     seed: int = 7
+    verification: VerificationReading = "all_servers"
     machines: list[NumpyMachine] = field(default_factory=list)
 
     def __post_init__(self):
@@ -92,7 +92,7 @@ class World:
             phases=PhaseLengths(2, 2, 2, 2),
             costs=DutyCosts(1, 10, 2),
             penalty_rounds=3,
-            verification="all_servers",
+            verification=self.verification,
             virtual_machine=describe_virtual_machine(),
         )
 
@@ -122,6 +122,7 @@ class World:
         return [
             sign(Attest(self.genesis.chain_id, state.round, state.model, server, devices, correct), key)
             for server, key in enumerate(self.server_keys)
+            if server in state.attesters
         ]
 
     def publish(self, engine: EmbeddedEngine) -> Signed:

@@ -16,12 +16,13 @@ from bees.contract.library import load_contract_code
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
 from bees.core.errors import ChainFileError, VirtualMachineError
+from bees.core.fixed_point import words_to_bytes
 from bees.engines.audit import FUEL_CAP, export_chain, iter_chain, verify_chain
-from bees.engines.chain_file import ChainReader
+from bees.engines.chain_file import ChainReader, ChainWriter
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.block import Batch, Block, Commit, block_id
 from bees.ledger.genesis import sign_genesis
-from bees.ledger.transactions import sign
+from bees.ledger.transactions import Publish, sign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -411,3 +412,39 @@ def test_the_fuel_cap_is_the_last_limit_that_is_judged(make_world: type[World], 
     with_fuel_limit(make_world, tmp_path / "over.db", FUEL_CAP + 1)
     with pytest.raises(VirtualMachineError):
         verify_chain(tmp_path / "over.db", world.machine)
+
+
+# The paper's literal reading, where the main node verifies alone
+
+
+def main_node_chain(make_world: type[World], path: Path, lie: bytes | None = None) -> World:
+    """Two rounds in which the main node's word counts; with a lie, it publishes that model in the second."""
+    world = make_world(verification="main_node")
+    engine = world.engine()
+    with ChainWriter.create(path, world.signed, words_to_bytes(world.initial)) as writer:
+        for round_ in (1, 2):
+            for transactions in (world.updates, world.attests, lambda _: [world.publish(engine)]):
+                signed = transactions(engine.state)
+                if lie is not None and round_ == 2 and isinstance(signed[0].body, Publish):
+                    body = msgspec.structs.replace(signed[0].body, model=lie)
+                    signed = [sign(body, world.server_keys[body.server])]
+                assert not any(engine.submit_all(signed))
+                made = engine.next_block()
+                writer.append(made.block, made.commit, world.read_by(made))
+    engine.close()
+    return world
+
+
+def test_a_chain_on_which_the_main_node_has_told_the_truth_is_right(make_world: type[World], tmp_path: Path) -> None:
+    world = main_node_chain(make_world, tmp_path / "chain.db")
+    assert verify_chain(tmp_path / "chain.db", world.machine).valid
+
+
+def test_the_auditor_finds_the_main_node_that_lied_to_servers_which_did_not_look(
+    make_world: type[World], tmp_path: Path
+) -> None:
+    world = main_node_chain(make_world, tmp_path / "chain.db", lie=bytes(32))
+    verdict = verify_chain(tmp_path / "chain.db", world.machine)
+    assert not verdict.valid
+    assert verdict.blocks == 5
+    assert "published a wrong result: its model is not the contract's" in verdict.reason

@@ -90,6 +90,21 @@ def test_the_proof_after_catching_up_is_the_same(world: World, tmp_path: Path) -
         assert again.model_proof() == expected
 
 
+def test_where_the_main_node_verifies_alone_who_resumes_executes_the_contract_himself(
+    make_world: type[World], tmp_path: Path
+) -> None:
+    path = tmp_path / "chain.db"
+    world = make_world(verification="main_node")
+    with start(world, path=path) as chain:
+        for _ in range(2):
+            play_round(world, chain)
+        expected = chain.global_model
+    with start(make_world(verification="main_node"), path=path, resumes=True) as again:
+        again.catch_up(3)
+        assert np.array_equal(again.global_model, expected)
+    assert verify_chain(path, make_world().machine).valid
+
+
 def test_without_a_path_nothing_is_written(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with start(world) as chain:

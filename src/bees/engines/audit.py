@@ -16,7 +16,9 @@ from bees.engines.chain_file import ChainReader
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.block import Block, Commit, block_id
 from bees.ledger.commitments import hash_model
+from bees.ledger.evidence import check_result
 from bees.ledger.replay import replay
+from bees.ledger.transactions import Publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.engines.chain_file import StoredBlock
     from bees.ledger.genesis import Genesis, SignedGenesis
+    from bees.ledger.state import State
 
 FUEL_CAP = 100 * DEFAULT_FUEL_LIMIT
 """The most fuel per call of a contract that an auditor spends unasked: about a minute of plain computation."""
@@ -227,12 +230,23 @@ def _replay(
             yield row.block, row.commit
 
     progress.at = 0
+    before: State | None = None
     for audited in replay(signed, stored(), executor):
+        if before is not None and signed.genesis.verification == "main_node":
+            _check_main_node(before, audited.block, executor)
+        before = audited.state
         progress.blocks = audited.state.height
         progress.round, progress.model = audited.state.round - 1, audited.state.model.hex()
         referenced.update(follow.follow(audited.block.batch))
         last = (audited.state.height, block_id(audited.block.header))
     return last, referenced
+
+
+def _check_main_node(before: State, block: Block, executor: ContractExecutor) -> None:
+    """Do what the servers of such a chain have not done: execute the contract, and compare the main node's word."""
+    for signed in block.batch.transactions:
+        if isinstance(signed.body, Publish):
+            check_result(before, signed.body, executor)
 
 
 def _check_no_more(reader: ChainReader, last: tuple[int, bytes], referenced: set[bytes]) -> None:

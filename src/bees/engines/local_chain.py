@@ -73,6 +73,7 @@ class LocalChain:
         self._engine = EmbeddedEngine(signed, server_keys, self._make_executor, share_checks=share_checks, timer=timer)
         self.executor = self._executors[0]
         self.ballot: tuple[int, Ballot] | None = None
+        self._newest: State | None = None
         self._closing: tuple[State, Header, Commit] | None = None
         self._path = path
         self._stored: Iterator[CommittedBlock] | None = None
@@ -158,7 +159,10 @@ class LocalChain:
         self.close()
 
     def _note(self, committed: CommittedBlock) -> None:
-        state = committed.state
+        before, self._newest, state = self._newest, committed.state, committed.state
+        if before is not None and state.round > before.round and state.model not in self.executor.models:
+            # Where the main node verifies alone, no replica has executed the contract; whoever goes on needs the words.
+            self.executor.run(before)
         if state.ballot is not None:
             self.ballot = state.round, state.ballot
         if state.outcome is not None and (self._closing is None or self._closing[0].outcome != state.outcome):

@@ -48,8 +48,8 @@ def restore(path: Path, engine: EmbeddedEngine, blobs: BlobStore) -> Iterator[Co
         for entry in iter_chain(path):
             _put_what_is_read(reader, entry, blobs)
             committed = engine.catch_up(entry.block, entry.commit)
-            blobs.prune(committed.state.round - 1)
             yield committed
+            blobs.prune(committed.state.round - 1)
 
 
 def _put_what_is_read(reader: ChainReader, entry: ChainEntry, blobs: BlobStore) -> None:
