@@ -28,6 +28,7 @@ Downlink = Literal["free", "broadcast", "unicast"]
 ServerQueue = Literal["none", "shared", "fifo"]
 LowCharge = Literal["run_dry", "sit_out"]
 RawDataSent = Literal["every_block", "once"]
+Lookahead = Literal["block", "run"]
 BackhaulModel = Literal["free", "full_mesh"]
 IterationsReading = Literal["decoupled", "epochs"]
 RawDataReading = Literal["published", "actual"]
@@ -202,6 +203,8 @@ class Offloading(Section, frozen=True):
         lyapunov_theta: the charge that ``lyapunov`` steers to, as a fraction of the capacity.
         raw_data_sent: ``every_block``, as in the paper, or ``once``: then the server keeps it, and the UE only
             downloads.
+        lookahead: what the policies compare, under ``raw_data_sent = "once"``: ``block``, what this block costs, or
+            ``run``, the mean over all blocks left, in the first of which alone the raw data is sent.
     """
 
     policy: PolicyName = "latency"
@@ -210,6 +213,7 @@ class Offloading(Section, frozen=True):
     lyapunov_v_j2_per_s: NonNegative = 1.0
     lyapunov_theta: Fraction = 0.5
     raw_data_sent: RawDataSent = "every_block"
+    lookahead: Lookahead = "block"
 
 
 class Backhaul(Section, frozen=True):

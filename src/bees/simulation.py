@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bees.core.fixed_point import Words
-    from bees.edge.physics import BlockPhysics
+    from bees.edge.consequences import BlockPhysics
     from bees.experiment import Experiment
     from bees.ledger.transactions import Signed
 

@@ -16,7 +16,8 @@ from bees.edge.state import EdgeState
 from bees.scenario import Backhaul, Battery, Computation, Offloading, Radio, Scenario, Timing, Topology
 
 if TYPE_CHECKING:
-    from bees.edge.physics import BlockPhysics, Edge
+    from bees.edge.consequences import BlockPhysics
+    from bees.edge.physics import Edge
 
 
 def first_block(scenario: Scenario, samples: int = 600) -> tuple[Edge, EdgeState, BlockPhysics]:
@@ -136,6 +137,33 @@ def test_who_has_sent_its_data_once_goes_on_offloading_if_it_is_rational() -> No
     decision = sense(edge, 1, state).decision
     assert decision[:30].all()
     assert not decision[30:].any()
+
+
+@pytest.mark.parametrize("policy", ["latency", "energy", "weighted", "lifetime"])
+def test_who_looks_ahead_sends_its_data_once_where_that_pays_in_the_end(policy: Any) -> None:
+    radio = Radio(raw_data_reading="actual")
+    spent_j: dict[str, float] = {}
+    offloaded: dict[str, int] = {}
+    for lookahead in ("block", "run"):
+        offloading = Offloading(policy=policy, raw_data_sent="once", lookahead=lookahead)
+        battery = Battery(device_capacity_j=200.0, device_initial_min=1.0)
+        history = simulate_physics(Scenario(offloading=offloading, radio=radio, battery=battery), 600)
+        spent_j[lookahead], offloaded[lookahead] = history.energy_j.sum(), int(history.offloaded.sum())
+    assert offloaded["block"] == 0
+    assert offloaded["run"] > 0.9 * 5000
+    assert spent_j["run"] < spent_j["block"] / 5
+
+
+def test_looking_ahead_does_not_help_on_the_last_block() -> None:
+    offloading = Offloading(policy="energy", raw_data_sent="once", lookahead="run")
+    history = simulate_physics(Scenario(offloading=offloading, radio=Radio(raw_data_reading="actual"), blocks=1), 600)
+    assert history.offloaded.tolist() == [0]
+
+
+def test_lyapunov_wastes_nothing_while_its_battery_is_full() -> None:
+    full = Battery(device_initial_min=1.0)
+    history = simulate_physics(Scenario(offloading=Offloading(policy="lyapunov"), battery=full, blocks=5), 600)
+    assert history.offloaded.tolist() == [0] * 5  # 80 MB are neither faster nor cheaper
 
 
 def test_data_that_was_sent_while_running_dry_has_not_arrived() -> None:

@@ -14,7 +14,7 @@ from bees.scenario_checks import MAGNITUDE_LIMIT, PHYSICS
 from bees.scenario_file import describe_knobs, load_scenario
 
 if TYPE_CHECKING:
-    from bees.edge.physics import PhysicsHistory
+    from bees.edge.history import PhysicsHistory
     from bees.scenario_knobs import Knob
 
 KNOBS = [knob for knob in describe_knobs() if knob.key.split(".")[0] in PHYSICS[1:]]

@@ -168,9 +168,9 @@ def test_lyapunov_saves_while_the_battery_is_short_and_hurries_while_it_is_full(
 def test_lyapunov_is_drift_plus_penalty(given_choices: Choices, V: float, theta_j: float) -> None:
     view = replace(given_choices, lyapunov_v_j2_per_s=V, lyapunov_theta_j=theta_j)
     for k, offloads in enumerate(decide(find_policy("lyapunov"), view)):
-        queue_j = float(view.charge_j[k]) - theta_j
-        local = V * float(view.local_time_s[k]) - queue_j * float(view.local_energy_j[k])
-        offload = V * float(view.offload_time_s[k]) - queue_j * float(view.offload_energy_j[k])
+        short_j = max(theta_j - float(view.charge_j[k]), 0.0)
+        local = V * float(view.local_time_s[k]) + short_j * float(view.local_energy_j[k])
+        offload = V * float(view.offload_time_s[k]) + short_j * float(view.offload_energy_j[k])
         assert offloads == (offload < local)
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bees.edge.physics import BlockPhysics, Edge
+    from bees.edge.consequences import BlockPhysics
+    from bees.edge.physics import Edge
     from bees.scenario import Crowding
 
 from bees.core.errors import NoDeviceLeftError, ScenarioError

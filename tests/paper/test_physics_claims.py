@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bees.edge.physics import PhysicsHistory, simulate_physics
+from bees.edge.history import PhysicsHistory
+from bees.edge.physics import simulate_physics
 from bees.scenario_file import load_scenario
 
 MNIST_TRAINING_SAMPLES = 60_000

@@ -28,7 +28,8 @@ class Choices:
     """What each UE knows when it decides; arrays have shape (K,).
 
     Times and energies of a choice are what would come of it if all UEs chose alike. Where UEs don't affect one another,
-    as in the paper's model, they are what will come of it.
+    as in the paper's model, they are what will come of it. With ``lookahead = "run"`` those of offloading are means
+    over all blocks left.
 
     Attributes:
         local_time_s: of computing at home and sending the update.
@@ -116,15 +117,17 @@ def longest_life(choices: Choices) -> NDArray[np.bool_]:
 
 
 def least_drift_plus_penalty(choices: Choices) -> NDArray[np.bool_]:
-    """Offload where ``V t_k - (charge - theta) E_k`` is smaller: LODCO's rule at given power and clock.
+    """Offload where ``V t_k + (theta - charge)^+ E_k`` is smaller: LODCO's rule at given power and clock.
 
     Mao, Zhang, Letaief, IEEE JSAC 2016: the virtual queue ``charge - theta`` is negative while the battery is short,
-    and then energy counts the more the shorter it is. :mod:`bees.edge.lodco` also chooses clock and power.
+    and then energy counts the more the shorter it is. Above theta LODCO even seeks to spend, which at a clock and a
+    power of its choice makes it faster; here they are given, so spending for its own sake would be waste: energy counts
+    nothing then. :mod:`bees.edge.lodco` also chooses clock and power.
     """
-    queue_j = choices.charge_j - choices.lyapunov_theta_j
+    short_j = np.maximum(choices.lyapunov_theta_j - choices.charge_j, 0.0)
     V = choices.lyapunov_v_j2_per_s
-    offload = _weigh(V, choices.offload_time_s) - _weigh(queue_j, choices.offload_energy_j)
-    return offload < _weigh(V, choices.local_time_s) - _weigh(queue_j, choices.local_energy_j)
+    offload = _weigh(V, choices.offload_time_s) + _weigh(short_j, choices.offload_energy_j)
+    return offload < _weigh(V, choices.local_time_s) + _weigh(short_j, choices.local_energy_j)
 
 
 def joint_optimum(choices: Choices) -> NDArray[np.bool_]:

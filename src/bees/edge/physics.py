@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from bees.core.errors import NoDeviceLeftError, ScenarioError
 from bees.edge.battery import check_battery, debit, initial_charge_j, is_charged
 from bees.edge.channel import transmit_power_w
 from bees.edge.computation import check_computation, computation_time_s, draw_cycles, local_iterations
-from bees.edge.consequences import BlockPhysics, happen
+from bees.edge.consequences import happen
 from bees.edge.downlink import download
 from bees.edge.energy import computation_energy_j
 from bees.edge.fading import block_gain, shadowed_gain
 from bees.edge.feasibility import check_feasible, check_optimum
 from bees.edge.harvest import charge_up, harvested_j, mean_harvest_j
+from bees.edge.history import history_of, row_of
 from bees.edge.offloading import Choices, decide, find_policy, joint_optimum
 from bees.edge.outcome import realise
 from bees.edge.proof_of_work import mining_energy_j
@@ -31,6 +32,8 @@ from bees.edge.topology import build_topology
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from bees.edge.consequences import BlockPhysics
+    from bees.edge.history import PhysicsHistory
     from bees.edge.offloading import Policy
     from bees.edge.outcome import Outcome
     from bees.edge.topology import World
@@ -58,51 +61,6 @@ class Edge:
     samples: NDArray[np.int64]
     sample_bytes: int
     policy: Policy
-
-
-@dataclass(frozen=True)
-class PhysicsHistory:
-    """A run of T blocks without learning; arrays have shape (T,) unless they say otherwise.
-
-    Attributes:
-        latency_s: of each block.
-        energy_j: of each block, all UEs together.
-        server_energy_j: of each block, all servers together.
-        charged: UEs that were not empty when the block began: the survival curve.
-        participated: UEs that began the block.
-        arrived: UEs whose update arrived.
-        offloaded: UEs whose update arrived and that offloaded.
-        raw_bytes: raw data that left their owners.
-        uplink_bytes: all that UEs sent.
-        downlink_bytes: all that UEs received.
-        backhaul_bytes: all that servers sent to one another.
-        charge_j: what the batteries hold at the end, shape (K,).
-        mining_energy_j: what mining one block by Proof of Work would have cost, a number.
-    """
-
-    latency_s: NDArray[np.float64]
-    energy_j: NDArray[np.float64]
-    server_energy_j: NDArray[np.float64]
-    charged: NDArray[np.int64]
-    participated: NDArray[np.int64]
-    arrived: NDArray[np.int64]
-    offloaded: NDArray[np.int64]
-    raw_bytes: NDArray[np.float64]
-    uplink_bytes: NDArray[np.float64]
-    downlink_bytes: NDArray[np.float64]
-    backhaul_bytes: NDArray[np.float64]
-    charge_j: NDArray[np.float64]
-    mining_energy_j: float
-
-    @property
-    def cumulative_latency_s(self) -> NDArray[np.float64]:
-        """End-to-end latency after each block, the curve of Figure 5."""
-        return np.cumsum(self.latency_s)
-
-    @property
-    def cumulative_energy_j(self) -> NDArray[np.float64]:
-        """Energy consumed after each block, the curves of Figures 6 to 8."""
-        return np.cumsum(self.energy_j)
 
 
 def build_edge(
@@ -222,10 +180,10 @@ def simulate_physics(
     rows: list[dict[str, float]] = []
     for block in range(1, scenario.blocks + 1):
         physics = sense(edge, block, state)
-        rows.append(_row(physics, state))
+        rows.append(row_of(physics, state))
         state = advance(edge, block, state, physics)
         refuse_the_end(edge, block, physics, state)
-    return _history(rows, state, mining_energy_j(scenario.proof_of_work, 1))
+    return history_of(rows, state, mining_energy_j(scenario.proof_of_work, 1))
 
 
 def observe(edge: Edge, block: int, state: EdgeState) -> Situation:
@@ -288,18 +246,19 @@ def raw_bytes(edge: Edge) -> NDArray[np.float64]:
 def _choices(
     edge: Edge, block: int, situation: Situation, state: EdgeState, local: Outcome, offload: Outcome
 ) -> Choices:
-    scenario = edge.scenario
+    scenario, blocks_left = edge.scenario, max(edge.scenario.blocks - block + 1, 1)
+    offload_s, offload_j = _offload_cost(edge, situation, offload, blocks_left)
     battery, offloading, deadline_s = scenario.battery, scenario.offloading, scenario.timing.deadline_s
     return Choices(
         local_time_s=local.time_s,
-        offload_time_s=offload.time_s,
+        offload_time_s=offload_s,
         local_energy_j=local.energy_j,
-        offload_energy_j=offload.energy_j,
+        offload_energy_j=offload_j,
         charge_j=state.charge_j,
         capacity_j=battery.device_capacity_j,
         battery_threshold=offloading.battery_threshold,
         harvest_j=mean_harvest_j(battery, scenario.timing),
-        blocks_left=max(scenario.blocks - block + 1, 1),
+        blocks_left=blocks_left,
         latency_weight=offloading.latency_weight,
         lyapunov_v_j2_per_s=offloading.lyapunov_v_j2_per_s,
         lyapunov_theta_j=offloading.lyapunov_theta * battery.device_capacity_j,
@@ -308,23 +267,19 @@ def _choices(
     )
 
 
-def _row(physics: BlockPhysics, before: EdgeState) -> dict[str, float]:
-    """One block of a ``PhysicsHistory``, by the names of its arrays."""
-    return {
-        "latency_s": physics.latency_s,
-        "energy_j": physics.total_energy_j,
-        "server_energy_j": physics.server_energy_j,
-        "charged": int(is_charged(before.charge_j).sum()),
-        "participated": int(physics.participates.sum()),
-        "arrived": int(physics.arrives.sum()),
-        "offloaded": int((physics.decision & physics.arrives).sum()),
-        "raw_bytes": float(physics.raw_bytes_sent.sum()),
-        "uplink_bytes": float(physics.uplink_bytes.sum()),
-        "downlink_bytes": float(physics.downlink_bytes.sum()),
-        "backhaul_bytes": physics.backhaul_bytes,
-    }
+def _offload_cost(
+    edge: Edge, situation: Situation, offload: Outcome, blocks_left: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Time and energy of offloading as policies see it, shape (K,): of this block, or the mean of all blocks left.
 
-
-def _history(rows: list[dict[str, float]], last: EdgeState, mining_j: float) -> PhysicsHistory:
-    columns: dict[str, NDArray[Any]] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return PhysicsHistory(**columns, charge_j=last.charge_j, mining_energy_j=mining_j)
+    In all but the first of those the server has the raw data. Cycles, fading and company are taken to stay as they are.
+    """
+    offloading = edge.scenario.offloading
+    if offloading.raw_data_sent == "every_block" or offloading.lookahead == "block":
+        return offload.time_s, offload.energy_j
+    everybody = np.ones(edge.world.devices, dtype=np.bool_)
+    later = realise(replace(situation, raw_sent=everybody), everybody)
+    return (
+        (offload.time_s + (blocks_left - 1) * later.time_s) / blocks_left,
+        (offload.energy_j + (blocks_left - 1) * later.energy_j) / blocks_left,
+    )
