@@ -66,7 +66,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "bees.ledger.transition": (*_ROUNDS, *_CHAIN),
     "bees.ledger.evidence": (*_ROUNDS, *_CHAIN),
     "bees.ledger.state": ("ledger/test_state", *_ROUNDS, *_CHAIN),
-    "bees.ledger.application": _CHAIN,
+    "bees.ledger.application": (*_CHAIN, "ledger/test_transition"),
     "bees.ledger.aggregation": ("ledger/test_aggregation", "ledger/test_replay"),
     "bees.ledger.merkle": ("ledger/test_merkle", "ledger/test_proofs"),
     "bees.ledger.proofs": ("ledger/test_proofs",),

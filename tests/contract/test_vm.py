@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bees.contract.description import LONGEST_CONTRACT_BYTES, describe_virtual_machine
 from bees.contract.library import load_contract_code
+from bees.contract.runtime import SETTINGS, new_engine
 from bees.contract.vm import VirtualMachine
 from bees.core.errors import (
     ContractError,
@@ -274,6 +275,85 @@ def test_code_is_compiled_once_and_old_code_is_dropped(
         assert machine.load(codes[index]).select([1] * 20, [1] * 20, 1) == (index,)
     assert compiled == [*codes, codes[0]]
     assert len(machine._compiled) <= 8
+
+
+def test_eight_compiled_contracts_are_kept_and_the_one_used_longest_ago_goes_first(
+    machine: VirtualMachine, select_code: Assemble
+) -> None:
+    fresh = VirtualMachine(machine.description)
+    codes = [select_code(f"{store(i)} (i32.const 1)") for i in range(9)]
+    modules = [fresh.load(code)._module for code in codes[:8]]
+    assert [fresh.load(code)._module for code in codes[:8]] == modules
+    assert fresh.load(codes[0])._module is modules[0]
+    fresh.load(codes[8])
+    assert fresh.load(codes[0])._module is modules[0]
+    assert fresh.load(codes[1])._module is not modules[1]
+
+
+def test_code_up_to_its_limit_is_taken(machine: VirtualMachine, contract_code: Assemble) -> None:
+    code = contract_code()
+    for limit, passes in ((len(code), True), (len(code) - 1, False)):
+        small = VirtualMachine(msgspec.structs.replace(machine.description, contract_limit_bytes=limit))
+        if passes:
+            small.load(code)
+        else:
+            with pytest.raises(ContractLoadError, match=f"the limit of the genesis is {limit}"):
+                small.load(code)
+
+
+def test_memory_may_start_at_its_limit(machine: VirtualMachine, contract_code: Assemble) -> None:
+    machine.load(contract_code(memory='(memory (export "memory") 1024)'))
+
+
+def test_a_runtime_that_does_not_keep_its_limits_is_not_started(
+    machine: VirtualMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bees.contract.vm.new_engine", lambda: new_engine({**SETTINGS, "consume_fuel": False}))
+    with pytest.raises(VirtualMachineError, match="fuel does not end a loop"):
+        VirtualMachine(machine.description)
+
+
+def test_a_contract_that_has_not_run_has_used_no_fuel(machine: VirtualMachine, contract_code: Assemble) -> None:
+    contract = machine.load(contract_code())
+    assert contract.fuel_used == 0
+    contract.select([1], [1], 1)
+    assert contract.fuel_used > 0
+
+
+def test_a_contract_sees_all_sample_counts_beside_its_answer(machine: VirtualMachine, select_code: Assemble) -> None:
+    body = f"{store(1)} (i32.store offset=4 (local.get $out) (i32.load offset=16 (local.get $n))) (i32.const 2)"
+    assert machine.load(select_code(body)).select([9] * 8, [8, 8, 8, 8, 5, 8, 8, 8], 2) == (1, 5)
+
+
+def test_a_contract_is_asked_for_no_more_updates_than_there_are(machine: VirtualMachine, select_code: Assemble) -> None:
+    code = select_code(f"{store(0, 1)} (local.get $m)")
+    assert select(machine, code, k=2, m=5) == (0, 1)
+
+
+def test_a_contract_sees_the_last_global_model(machine: VirtualMachine, contract_code: Assemble) -> None:
+    body = """(func (export "aggregate") (param i32 i32 i32 i32 i32 i32) (result i32)
+      (i32.store (local.get 5) (i32.load offset=4 (local.get 4))) (i32.const 0))"""
+    assert machine.load(contract_code(aggregate=body)).aggregate([1], [ROW], ROW + 6).tolist() == [7, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "w_prev", [ROW.reshape(1, 5), ROW.reshape(5, 1), ROW.astype(np.int64), ROW.astype(np.uint32), ROW[:0]]
+)
+def test_a_global_model_that_is_no_row_of_words_is_refused(
+    machine: VirtualMachine, contract_code: Assemble, w_prev: NDArray[Any]
+) -> None:
+    with pytest.raises(ContractInputError, match=f"w_prev is {w_prev.dtype} of shape"):
+        machine.load(contract_code()).aggregate([1], [w_prev], w_prev)
+
+
+def test_a_number_that_is_no_word_is_named(machine: VirtualMachine, contract_code: Assemble) -> None:
+    contract = machine.load(contract_code())
+    with pytest.raises(ContractInputError, match=r"^correct\[1\] = -1 is outside"):
+        contract.select([1, -1], [1, 1], 1)
+    with pytest.raises(ContractInputError, match=r"^samples\[0\] = 4294967296 is outside"):
+        contract.select([1, 1], [2**32, 1], 1)
+    with pytest.raises(ContractInputError, match="cannot select 1 of 0 updates"):
+        contract.select([], [], 1)
 
 
 def test_another_runtime_is_named(machine: VirtualMachine) -> None:

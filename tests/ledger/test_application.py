@@ -9,12 +9,18 @@ from hypothesis import strategies as st
 from world import DEVICES, SERVERS, PythonContract, World, eventful_chain, genesis
 
 import bees.ledger.application
-from bees.core.errors import MissingBlobError, ProofError
+from bees.core.errors import ContractLoadError, MissingBlobError, ProofError
 from bees.core.keys import is_signed_by
 from bees.ledger.application import Memo
 from bees.ledger.block import Batch
 from bees.ledger.merkle import check_path
-from bees.ledger.refusals import AppHashError, DuplicateError, InvalidTransactionError, WrongPhaseError
+from bees.ledger.refusals import (
+    AppHashError,
+    DuplicateError,
+    InvalidTransactionError,
+    NotElectedError,
+    WrongPhaseError,
+)
 from bees.ledger.state import Phase, initial_state, state_tree
 
 if TYPE_CHECKING:
@@ -92,6 +98,73 @@ def test_a_proposal_holds_what_can_go_together_in_canonical_order():
     assert len(world.block(*batch.transactions).batch.transactions) == len(right)
     assert world.application.prepare_proposal(candidates).transactions == ()
     assert world.application.prepare_proposal([]).transactions == ()
+
+
+def test_a_proposal_is_in_canonical_order_whatever_order_its_candidates_came_in():
+    world = World()
+    candidates = [world.update(5, server=0), world.update(2), world.update(1), world.delegate(5, 0)]
+    chosen = world.application.prepare_proposal(candidates).transactions
+    assert chosen == (candidates[3], candidates[2], candidates[1], candidates[0])
+
+
+def test_a_proposal_leaves_out_what_needs_bytes_that_are_not_at_hand():
+    world = World()
+    world.to_publish()
+    publish, delegate = world.publish(), world.delegate(5, 0)
+    world.runner.blobs.pop(world.state.updates[7].commitment)
+    assert world.application.prepare_proposal([publish, delegate]).transactions == (delegate,)
+
+
+def test_what_is_proposed_and_passed_on_is_judged_at_the_height_of_the_next_block():
+    world = World()
+    world.to_publish()
+    publish = {server: world.publish(server) for server in range(SERVERS)}
+    assert world.state.ballot is not None
+    first, second, *_ = world.state.ballot.ranking
+    for blocks, (now, later) in enumerate([(first, second), (first, second), (second, first)]):
+        assert world.state.height == world.state.phase_opened + blocks
+        assert world.application.prepare_proposal([publish[now], publish[later]]).transactions == (publish[now],)
+        world.application.check_tx(publish[now])
+        with pytest.raises(NotElectedError):
+            world.application.check_tx(publish[later])
+        world.block()
+
+
+def test_a_genesis_whose_contract_is_none_starts_no_chain():
+    with pytest.raises(ContractLoadError):
+        _ = World.of(contract=b"junk").application
+
+
+def test_a_commit_without_a_finalized_block_changes_nothing():
+    world = World()
+    before = world.state
+    world.application.commit()
+    assert world.state is before
+
+
+def test_a_memo_forgets_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch):
+    for is_valid in (True, False):
+        memo = Memo()
+        monkeypatch.setattr(bees.ledger.application, "is_signed_by", lambda *_, said=is_valid: said)
+        sizes: list[int] = []
+        for k in range(2**14 + 1):
+            assert memo.verify(b"key", k.to_bytes(4, "little"), b"signature") == is_valid
+            sizes.append(len(memo.signatures) + len(memo.forgeries))
+        assert max(sizes) == 2**14
+        assert sizes[-1] == 1
+
+
+def test_a_memo_keeps_the_last_sixteen_executions_and_those_apart_that_need_the_bytes_of_updates():
+    world = World()
+    world.to_publish()
+    memo = world.application.memo
+    memo.byteless_executions.clear()
+    publishing = Batch((world.publish(),))
+    batches = [Batch((world.delegate(device, server),)) for device in range(DEVICES) for server in range(SERVERS)]
+    for batch in (publishing, *batches[:20]):
+        world.application.execute(batch)
+    assert [root for _, root in memo.executions] == [publishing.root]
+    assert [root for _, root in memo.byteless_executions] == [batch.root for batch in batches[4:20]]
 
 
 @settings(deadline=None, max_examples=15)

@@ -105,6 +105,24 @@ def test_the_order_in_which_leaves_are_given_does_not_matter(given_: dict[str, b
     assert MerkleMap.of({key: given_[key] for key in keys}).root == MerkleMap.of(given_).root
 
 
+def test_leaves_that_come_backwards_give_the_same_map():
+    assert MerkleMap.of(dict(reversed(leaves(7).items()))) == MerkleMap.of(leaves(7))
+
+
+def test_the_root_of_nothing_is_a_hash_of_its_own():
+    assert MerkleMap.of({}).root == merkle_root(()) == digest("merkle empty", b"")
+
+
+def test_a_map_has_as_many_leaves_as_an_encoded_number_can_say_and_no_more():
+    node = digest("merkle leaf", (3).to_bytes(4, "little") + b"keyvalue")
+    siblings = tuple(bytes([level] * 32) for level in range(63))
+    for sibling in siblings:
+        node = digest("merkle node", node + sibling)
+    for total, is_possible in ((2**62 + 1, True), (2**63 - 1, True), (2**63, False)):
+        root = digest("merkle root", total.to_bytes(8, "little"), node)
+        assert is_proved(root, "key", b"value", MerklePath(0, total, siblings)) == is_possible
+
+
 def test_a_leaf_that_is_not_there_is_not_proved():
     for tree in (MerkleMap.of({}), MerkleMap.of(leaves(3))):
         with pytest.raises(ProofError, match="no leaf 'nobody'"):
