@@ -265,6 +265,10 @@ REFUSED = {
     "50,000 locals": {"extra": f"(func (local {'i64 ' * 50_000}))"},
     "many functions": {"extra": "(func)" * 1000},
     "many exports": {"extra": "".join(f'(export "e{i}" (memory 0))' for i in range(7000))},
+    "select of a vector": {
+        "select": '(func (export "select") (param i32 i32 i32 v128 i32) (result i32) (i32.const 1))'
+    },
+    "heap base of a vector": {"heap_base": '(global (export "__heap_base") v128 (v128.const i64x2 0 0))'},
     "many parameters": {"extra": f"(func (param {'v128 ' * 1000}))"},
     "deep nesting": {"extra": f"(func {'(block ' * 1000}{')' * 1000})"},
     "br_table of 20,000": {"extra": f"(func (block (br_table {'0 ' * 20_000}(i32.const 0))))"},

@@ -197,7 +197,7 @@ def test_calls_branch_tables_and_typed_selects_are_read_to_their_end() -> None:
 
 
 def test_sections_are_those_of_a_pure_function() -> None:
-    bodies = {1: b"\0", 4: b"\0", 7: b"\0", 10: b"\0"}
+    bodies: dict[int, bytes] = dict.fromkeys((1, 3, 4, 6, 7, 10), b"\0")
     allowed = [
         n
         for n in range(256)
@@ -281,16 +281,38 @@ def test_parameters_and_exports_are_bounded() -> None:
         return section(1, leb(len(kinds)) + b"".join(kinds))
 
     check_structure(types(32, 0, 32))
-    check_structure(section(7, leb(64) + bytes(9)))
+    check_structure(section(7, leb(64) + b"\x01e\x02\x00" * 64))
     for code, problem in (
         (types(6, 33), "type 1 has 33 parameters; a function may have 32"),
         (section(1, b"\x01\x5f\x00"), "type 0 is not that of a function"),
         (types(4)[:-1], "cut short"),
         (section(1, b"\x01\x60\x00\x02\x7f"), "cut short"),
         (section(7, leb(65)), "65 exports; a contract may have 64"),
+        (section(7, leb(2) + b"\x01e\x02\x00"), "cut short"),
+        (section(3, b"\x02\x00"), "cut short"),
+        (section(6, b"\x01\x7f\x00\x41\x00"), "cut short"),
+        (section(6, b"\x01\x70\x00\xd0\x70\x0b"), "global 0 has instruction 0xd0"),
     ):
         with pytest.raises(ContractLoadError, match=problem):
             check_structure(code)
+
+
+def test_vectors_stay_inside() -> None:
+    """The host's library aborts the process when it is asked for the type of an export with a vector in it."""
+    zero = "(v128.const i64x2 0 0)"
+    inside = f"(global $g (mut v128) {zero}) (func $f (param v128) (result v128) (global.get $g))"
+    check_structure(module(inside, '(func (export "f") (param i32 i64 f32 f64))', '(export "memory" (memory 0))'))
+    for text in (
+        '(func (export "f") (param i32 v128))',
+        f'(func (export "f") (result v128) {zero})',
+        f'(global (export "g") v128 {zero})',
+        f'(global i32 (i32.const 1)) (global (export "g") (mut v128) {zero})',
+        '(func) (func $f (param v128)) (export "f" (func $f))',
+    ):
+        with pytest.raises(ContractLoadError, match="export 0 has a vector type"):
+            check_structure(module(text))
+    # What an export names need not be there; the runtime says so.
+    check_structure(b"\0asm\x01\0\0\0\x07\x09\x02\x01f\x00\x05\x01g\x03\x05")
 
 
 def test_recursion_names_the_first_function_that_takes_part() -> None:

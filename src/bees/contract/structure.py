@@ -10,19 +10,21 @@ What fuel does not meter is bounded here, the same on every server whatever its 
 * *growing memory*, which may fail on a server that is short of memory and succeed on another: by refusing
   ``memory.grow``. The server lays out the arrays, and a contract declares what scratch space it needs;
 * *tables*, which nothing may call through: by their number and size;
-* *exports*, which the host looks up before each call: by their number.
+* *exports*, which the host looks up before each call: by their number;
+* *vectors in what is exported*, at whose type the host's library aborts the whole process: by refusing them.
 
 Everything else about validity is left to the runtime, which checks the same bytes afterwards.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bees.core.errors import ContractLoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 MAX_FUNCTIONS = 64
 MAX_FUNCTION_BYTES = 16_384
@@ -46,11 +48,9 @@ _SECTIONS = {
     11: "data",
 }
 _REFUSED_SECTIONS = {2: "imports", 8: "a start function", 12: "bulk memory", 13: "exceptions"}
-_TYPE_SECTION = 1
-_TABLE_SECTION = 4
-_EXPORT_SECTION = 7
-_CODE_SECTION = 10
 _FUNCTION_TYPE = 0x60
+_VECTOR_TYPE = 0x7B
+_FUNCTION_EXPORT, _GLOBAL_EXPORT = 0, 3
 _LEB_BYTES = 10
 
 _BLOCK, _LOOP, _IF, _END = 0x02, 0x03, 0x04, 0x0B
@@ -97,7 +97,7 @@ def check_structure(code: bytes) -> None:
     """
     if not code.startswith(_HEADER):
         raise ContractLoadError("not a WebAssembly module (binary format 1)")
-    reader = _Reader(code, len(_HEADER), len(code))
+    reader, interface = _Reader(code, len(_HEADER), len(code)), _Interface()
     while not reader.at_end:
         section = reader.byte()
         body = reader.part(reader.integer())
@@ -105,26 +105,91 @@ def check_structure(code: bytes) -> None:
             raise ContractLoadError(f"a contract may not have {_REFUSED_SECTIONS[section]}")
         if section not in _SECTIONS:
             raise ContractLoadError(f"unknown section {section}")
-        check = _CHECKED_SECTIONS.get(section)
-        if check is not None:
-            check(body)
+        _read_section(_SECTIONS[section], body, interface)
+    _refuse_exported_vectors(interface)
 
 
-def _check_types(reader: _Reader) -> None:
+@dataclass
+class _Interface:
+    """What the types of a module's exports follow from.
+
+    Attributes:
+        types: of functions; the types of parameters and results, one byte each.
+        functions: index of each one's type.
+        globals: type of each.
+        exports: kind and index of each.
+    """
+
+    types: list[bytes] = field(default_factory=list[bytes])
+    functions: list[int] = field(default_factory=list[int])
+    globals: list[int] = field(default_factory=list[int])
+    exports: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    def types_of(self, kind: int, index: int) -> bytes:
+        """Types that the host meets when it looks at an export; what does not exist the runtime refuses."""
+        if kind == _FUNCTION_EXPORT and index < len(self.functions) and self.functions[index] < len(self.types):
+            return self.types[self.functions[index]]
+        if kind == _GLOBAL_EXPORT and index < len(self.globals):
+            return bytes([self.globals[index]])
+        return b""
+
+
+def _read_section(name: str, body: _Reader, interface: _Interface) -> None:
+    match name:
+        case "type":
+            interface.types += _read_types(body)
+        case "function":
+            interface.functions += [body.integer() for _ in range(body.integer())]
+        case "table":
+            _check_tables(body)
+        case "global":
+            interface.globals += _read_globals(body)
+        case "export":
+            interface.exports += _read_exports(body)
+        case "code":
+            _check_code(body)
+        case _:
+            pass
+
+
+def _refuse_exported_vectors(interface: _Interface) -> None:
+    for number, (kind, index) in enumerate(interface.exports):
+        if _VECTOR_TYPE in interface.types_of(kind, index):
+            raise ContractLoadError(
+                f"export {number} has a vector type; only inside of a contract may there be vectors"
+            )
+
+
+def _read_types(reader: _Reader) -> list[bytes]:
+    types: list[bytes] = []
     for index in range(reader.integer()):
         if reader.byte() != _FUNCTION_TYPE:
             raise ContractLoadError(f"type {index} is not that of a function")
         parameters = reader.integer()
         if parameters > MAX_PARAMETERS:
             raise ContractLoadError(f"type {index} has {parameters} parameters; a function may have {MAX_PARAMETERS}")
-        reader.skip(parameters)
-        reader.skip(reader.integer())
+        types.append(reader.take(parameters) + reader.take(reader.integer()))
+    return types
 
 
-def _check_exports(reader: _Reader) -> None:
+def _read_globals(reader: _Reader) -> list[int]:
+    kinds: list[int] = []
+    for index in range(reader.integer()):
+        kinds.append(reader.byte())
+        reader.skip(1)  # whether it may change
+        _read_instructions(reader, f"global {index}")
+    return kinds
+
+
+def _read_exports(reader: _Reader) -> list[tuple[int, int]]:
     count = reader.integer()
     if count > MAX_EXPORTS:
         raise ContractLoadError(f"{count} exports; a contract may have {MAX_EXPORTS}")
+    exports: list[tuple[int, int]] = []
+    for _ in range(count):
+        reader.skip(reader.integer())
+        exports.append((reader.byte(), reader.integer()))
+    return exports
 
 
 def _check_tables(reader: _Reader) -> None:
@@ -149,16 +214,10 @@ def _check_code(reader: _Reader) -> None:
             raise ContractLoadError(f"function {index} is {size} bytes long, over {MAX_FUNCTION_BYTES}")
         body = reader.part(size)
         _check_locals(body, index)
-        calls.append(_check_instructions(body, index))
+        calls.append(_read_instructions(body, f"function {index}"))
+        if not body.at_end:
+            raise ContractLoadError(f"function {index} goes on after its end")
     _refuse_recursion(calls)
-
-
-_CHECKED_SECTIONS: Mapping[int, Callable[[_Reader], None]] = {
-    _TYPE_SECTION: _check_types,
-    _TABLE_SECTION: _check_tables,
-    _EXPORT_SECTION: _check_exports,
-    _CODE_SECTION: _check_code,
-}
 
 
 def _check_locals(body: _Reader, index: int) -> None:
@@ -170,8 +229,8 @@ def _check_locals(body: _Reader, index: int) -> None:
             raise ContractLoadError(f"function {index} has more than {MAX_LOCALS} locals")
 
 
-def _check_instructions(body: _Reader, index: int) -> set[int]:
-    """The functions that this one calls."""
+def _read_instructions(body: _Reader, where: str) -> set[int]:
+    """The functions that are called from here to the end of the expression."""
     calls: set[int] = set()
     depth = 1
     while depth:
@@ -183,19 +242,17 @@ def _check_instructions(body: _Reader, index: int) -> set[int]:
         elif opcode == _SELECT_TYPED:
             body.skip(body.integer())
         else:
-            _skip_immediates(body, opcode, index)
+            _skip_immediates(body, opcode, where)
         depth += (opcode in (_BLOCK, _LOOP, _IF)) - (opcode == _END)
         if depth > MAX_NESTING:
-            raise ContractLoadError(f"function {index} nests blocks deeper than {MAX_NESTING}")
-    if not body.at_end:
-        raise ContractLoadError(f"function {index} goes on after its end")
+            raise ContractLoadError(f"{where} nests blocks deeper than {MAX_NESTING}")
     return calls
 
 
-def _skip_immediates(body: _Reader, opcode: int, index: int) -> None:
+def _skip_immediates(body: _Reader, opcode: int, where: str) -> None:
     if opcode == _MEMORY_GROW:
         raise ContractLoadError(
-            f"function {index} has memory.grow, which may fail on one server only; declare the memory instead"
+            f"{where} has memory.grow, which may fail on one server only; declare the memory instead"
         )
     table = {_SATURATING_PREFIX: _SATURATING, _VECTOR_PREFIX: _VECTOR}.get(opcode)
     name = f"{opcode:#04x}"
@@ -204,7 +261,7 @@ def _skip_immediates(body: _Reader, opcode: int, index: int) -> None:
         name += f" {opcode:#04x}"
     found = (table or _PLAIN).get(opcode)
     if found is None:
-        raise ContractLoadError(f"function {index} has instruction {name}, which contracts may not use")
+        raise ContractLoadError(f"{where} has instruction {name}, which contracts may not use")
     integers, raw = found
     body.integers(integers)
     body.skip(raw)
@@ -248,6 +305,11 @@ class _Reader:
     def integers(self, count: int) -> None:
         for _ in range(count):
             self.integer()
+
+    def take(self, length: int) -> bytes:
+        start = self._position
+        self.skip(length)
+        return self._code[start : self._position]
 
     def skip(self, length: int) -> None:
         if length > self._end - self._position:
