@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from bees.edge.history import PhysicsHistory
 from bees.edge.physics import simulate_physics
 from bees.scenario_file import load_scenario
+
+if TYPE_CHECKING:
+    from bees.edge.history import PhysicsHistory
 
 MNIST_TRAINING_SAMPLES = 60_000
 ENERGY_J = {100: 6294, 150: 7631, 200: 8895}
@@ -70,3 +74,18 @@ def test_raw_mnist_data_of_a_ue_is_less_than_a_hundredth_of_the_published_80_mb(
 def test_u_3_7_ues_on_20_servers_cannot_make_150_or_200():
     topology = load_scenario("paper").topology
     assert topology.servers * topology.devices_per_server_max == 140
+
+
+STICKY = ("offloading.raw_data_sent=once", "offloading.lookahead=run", "offloading.policy=energy")
+
+
+def test_offloading_pays_where_raw_data_of_their_real_size_are_sent_once():
+    home, away = history("paper", 100), history("paper", 100, *STICKY, "radio.raw_data_reading=actual")
+    assert away.offloaded.sum() == 5000
+    assert away.cumulative_energy_j[-1] < home.cumulative_energy_j[-1] / 10
+    assert away.cumulative_latency_s[-1] < home.cumulative_latency_s[-1] / 10
+    assert away.raw_bytes.sum() == MNIST_TRAINING_SAMPLES * 28 * 28
+
+
+def test_80_mb_are_too_dear_even_if_they_are_sent_once():
+    assert history("paper", 100, *STICKY).offloaded.sum() == 0
