@@ -101,6 +101,14 @@ def test_nothing_is_checked_before_it_could_make_a_quorum_nor_past_it() -> None:
     assert len(checker.asked) == 5
 
 
+def test_no_more_are_checked_than_are_lacking_beside_those_that_count_already() -> None:
+    tally, checker = tally_of(5)
+    tally.add_own(vote(6, A))
+    add(tally, *(vote(k, A) for k in range(6)))
+    assert tally.has_quorum(A)
+    assert checker.asked == [0, 1, 2, 3]
+
+
 def test_forged_votes_are_found_out_and_make_no_quorum() -> None:
     tally, checker = tally_of(3)
     add(tally, vote(0, A), vote(1, A, b"forged"), vote(2, A, b"forged"))
