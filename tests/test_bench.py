@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import bees
-from bees.bench import OTHER_PHASES, WARM_UP_ROUNDS, bench, compare_learning, peak_memory_mb
+from bees.bench import OTHER_PHASES, WARM_UP_ROUNDS, bench, compare_learning, peak_memory_mb, price_verification
 from bees.core.errors import MissingExtraError
 from bees.learning.baselines import BASELINES
 
@@ -62,6 +62,19 @@ def test_the_ledger_is_all_that_is_not_learning(report: dict[str, Any]):
 
 def test_replicas_that_do_everything_themselves_verify_more(report: dict[str, Any]):
     assert report["own_checks"]["phases"]["verify"] > report["shared_checks"]["phases"]["verify"]
+
+
+def test_each_reading_of_who_verifies_has_its_price_beside_learning_without_a_ledger(report: dict[str, Any]):
+    steps: list[object] = []
+    price = price_verification(SCENARIO, report, lambda: steps.append(None))
+    assert list(price) == ["plain FedAvg", "main_node", "all_servers"]
+    assert len(steps) == 2 * SCENARIO.blocks
+    assert price["plain FedAvg"]["ledger_share"] == 0
+    assert all(cost["round_s"] > 0 for cost in price.values())
+    for reading in ("main_node", "all_servers"):
+        assert 0 < price[reading]["ledger_share"] < 1
+        assert price[reading]["ledger_ms_per_replica"] > 0
+    assert price["all_servers"]["ledger_ms_per_replica"] == report["ledger_ms_per_replica"]
 
 
 def test_the_peak_of_memory_is_that_of_a_process_with_jax(report: dict[str, Any]):

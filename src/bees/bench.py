@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from bees.core.errors import BeesError
 from bees.core.fixed_point import dequantise
@@ -23,7 +24,7 @@ from bees.learning.baselines import BASELINES, measure_baseline
 from bees.simulation import simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bees.scenario import Scenario
 
@@ -58,6 +59,34 @@ def bench(scenario: Scenario, on_round: Callable[[], object]) -> dict[str, Any]:
         "devices": scenario.topology.devices,
         "shared_checks": shared,
         "own_checks": own,
+    }
+
+
+def price_verification(
+    scenario: Scenario, verified_by_all: Mapping[str, Any], on_round: Callable[[], object]
+) -> dict[str, dict[str, float]]:
+    """What a round costs under each reading of who verifies, beside the same learning without any ledger.
+
+    Args:
+        scenario: as for ``bench``.
+        verified_by_all: the report of ``bench`` on it, which has measured that reading.
+        on_round: progress.
+
+    Returns:
+        By reading, and for ``plain FedAvg``: ``round_s``, ``ledger_share`` and ``ledger_ms_per_replica`` (that of a
+        replica which does everything itself; 0 without a ledger).
+    """
+    alone = replace(scenario, ledger=replace(scenario.ledger, verification="main_node"))
+    shared, own = (_measure(alone, share_checks=share, on_round=on_round) for share in (True, False))
+    columns = ("round_s", "ledger_share", "ledger_ms_per_replica")
+    return {
+        "plain FedAvg": dict(zip(columns, (_learning_round_s(scenario, scenario.blocks), 0.0, 0.0), strict=True)),
+        "main_node": {
+            "round_s": shared["round_s"],
+            "ledger_share": shared["ledger_s"] / shared["round_s"],
+            "ledger_ms_per_replica": 1e3 * own["ledger_s"] / own["servers"],
+        },
+        "all_servers": {column: verified_by_all[column] for column in columns},
     }
 
 

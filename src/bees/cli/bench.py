@@ -29,18 +29,20 @@ def bench(
 ) -> None:
     """Measure seconds per round by phase, the ledger's share, one replica's price, and peak memory.
 
-    All in one run: replicas that share identical checks, and replicas that each do everything.
+    All in one run: replicas that share identical checks, and replicas that each do everything; every server verifying,
+    the paper's main node alone, and no ledger at all.
     """
     limit_threads(threads)
-    from bees.bench import WARM_UP_ROUNDS
+    from bees.bench import WARM_UP_ROUNDS, price_verification
     from bees.bench import bench as measure
     from bees.scenario_file import load_scenario
 
     needed = WARM_UP_ROUNDS + rounds
     chosen = load_scenario(scenario, [*(override or []), f"blocks={needed}"])
     with progress(quiet or as_json) as bar:
-        task = bar.add_task("rounds", total=2 * needed, note="")
+        task = bar.add_task("rounds", total=4 * needed, note="")
         report = measure(chosen, lambda: bar.update(task, advance=1))
+        report["verification"] = price_verification(chosen, report, lambda: bar.update(task, advance=1))
     if compare:
         report["comparisons"] = _compare(chosen, rounds)
     print_json(report) if as_json else _print(report)
@@ -65,6 +67,12 @@ def _print(report: dict[str, Any]) -> None:
         f"{report['ledger_ms_per_replica']:.1f} ms[/] per replica on its own; peak memory "
         f"{report['peak_memory_mb']:.0f} MB"
     )
+    price = Table("who verifies", "s per round", "ledger", "ms per replica", box=None, header_style="bold")
+    for reading, cost in report["verification"].items():
+        price.add_row(
+            reading, f"{cost['round_s']:.4f}", f"{cost['ledger_share']:.1%}", f"{cost['ledger_ms_per_replica']:.1f}"
+        )
+    out().print(price)
     for name, seconds in report.get("comparisons", {}).items():
         result = f"{seconds:.3f} s per round" if isinstance(seconds, float) else seconds
         out().print(f"the same learning without any ledger, {name}: {result}", markup=False, soft_wrap=True)
