@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from campaigns.evidence import EVIDENCE, ROOT, write_evidence
-from campaigns.fuzz_corpus import KEPT, keep, kept_inputs, minimise
+from campaigns.fuzz_corpus import KEPT, keep, kept_inputs, replace_kept
 from campaigns.fuzz_seeds import seeds
 from campaigns.fuzz_targets import TARGETS
 
@@ -129,11 +129,11 @@ class Campaign:
         }
         write_evidence("fuzz", self._command, results, self._evidence)
 
-    def extend_kept_corpus(self, folder: Path = KEPT) -> None:
-        """Replace the kept inputs of each target by few that reach all that its corpus reaches; findings stay out."""
+    def renew_kept_corpus(self, folder: Path = KEPT) -> None:
+        """Replace the kept inputs of each target by few that reach all that its corpus reaches."""
         for name in self.tallies:
             corpus = [path.read_bytes() for path in self._corpus(name).iterdir()]
-            keep(name, minimise(name, corpus), folder)
+            replace_kept(name, corpus, folder)
 
     def _corpus(self, name: str) -> Path:
         return self._work / "corpus" / name
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while (left_s := 60 * options.minutes - _fuzzed_s(campaign) / options.jobs) > 0:
             turn_s = max(1, min(slice_s, round(left_s * options.jobs / len(names)) or 1))
             list(pool.map(partial(_run_and_tell, campaign, turn_s), names))
-    campaign.extend_kept_corpus()
+    campaign.renew_kept_corpus()
     campaign.write()
     return 1 if any(tally.findings for tally in campaign.tallies.values()) else 0
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from campaigns import fuzz
-from campaigns.fuzz_corpus import keep, kept_inputs, minimise
+from campaigns.fuzz_corpus import keep, kept_inputs, minimise, replace_kept
 from campaigns.fuzz_seeds import seeds
 from campaigns.fuzz_wasm import mutate_module
 
@@ -62,6 +62,13 @@ def test_minimising_keeps_what_reaches_more_and_drops_what_does_not():
 def test_kept_inputs_are_read_back(tmp_path: Path):
     keep("idx", [b"abc", b""], tmp_path)
     assert sorted(kept_inputs("idx", tmp_path).values()) == [b"", b"abc"]
+
+
+def test_a_new_corpus_replaces_the_old_one_but_for_what_was_found(tmp_path: Path):
+    keep("idx", [b"old"], tmp_path)
+    (tmp_path / "idx" / "found-1").write_bytes(b"harm")
+    replace_kept("idx", [b"\0\0\x08\x01\0\0\0\1a"], tmp_path)
+    assert sorted(kept_inputs("idx", tmp_path).values()) == [b"\0\0\x08\x01\0\0\0\1a", b"harm"]
 
 
 def test_most_mutated_modules_are_read_as_modules():
