@@ -114,6 +114,7 @@ def test_forged_votes_are_found_out_and_make_no_quorum() -> None:
     add(tally, vote(0, A), vote(1, A, b"forged"), vote(2, A, b"forged"))
     assert not tally.has_quorum(A)
     assert sorted(checker.asked) == [0, 1, 2]
+    assert not tally.may_matter(A), "who was found out claims nothing any more"
     add(tally, vote(3, A))
     assert not tally.has_quorum(A)
     assert sorted(checker.asked) == [0, 1, 2], "one more cannot make a quorum, so it waits"
