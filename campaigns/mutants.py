@@ -55,6 +55,7 @@ _ROUNDS = ("ledger/test_rounds", "ledger/test_transition", "ledger/test_verifica
 _CHAIN = ("ledger/test_application", "ledger/test_replay")
 _CONTRACT = (
     "contract/test_structure",
+    "contract/test_runtime",
     "contract/test_vm",
     "contract/test_probes",
     "contract/test_fedavg",

@@ -218,6 +218,7 @@ def test_the_lower_median_of_two_is_the_lower():
 
 
 def test_harvest_is_credited_once_a_round_and_stops_at_the_limit_of_the_encoding():
+    assert BATTERY_LIMIT_MJ == 0x7FFF_FFFF_FFFF_FFFF
     world = World.of(costs=DutyCosts(0, 0, harvest_mj=2**63 - 1))
     for _ in range(3):
         for _ in range(4):
