@@ -8,8 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 1
+# Sizes of the campaigns, and how many processes they may use.
+HISTORIES ?= 10000
+KILLS ?= 200
+MINUTES ?= 60
+JOBS ?= 2
 
-.PHONY: help setup reproduce test check format bench contracts lock clean
+.PHONY: help setup reproduce test check format bench campaign faults kills proofs fuzz mutants contracts lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +47,23 @@ format: $(READY) ## Format the code
 
 bench: $(READY) ## Seconds per round by phase, the ledger's share, peak memory
 	$(BIN)/bees bench
+
+campaign: faults kills proofs fuzz mutants ## All measurements under faults and attack, into docs/evidence (hours)
+
+faults: $(READY) ## Seeded histories among liars, and counterexamples (HISTORIES=10000 JOBS=2; goes on when stopped)
+	$(BIN)/python -m campaigns.faults --histories $(HISTORIES) --jobs $(JOBS)
+
+kills: $(READY) ## kill -9 at random moments of a run, and resume it (KILLS=200)
+	$(BIN)/python -m campaigns.kills --kills $(KILLS)
+
+proofs: $(READY) ## Size and cost of a proof, and forgeries
+	$(BIN)/python -m campaigns.proofs
+
+fuzz: $(READY) ## Hostile bytes for every decoder (MINUTES=60 JOBS=2)
+	$(BIN)/python -m campaigns.fuzz --minutes $(MINUTES) --jobs $(JOBS)
+
+mutants: $(READY) ## Break the ledger's code in small ways, and see whether the tests notice
+	$(BIN)/python -m campaigns.mutants
 
 contracts: $(READY) ## Build the WebAssembly contracts from contracts/*.c
 	$(BIN)/python -m bees.contract.build

@@ -44,6 +44,9 @@ def main(
         Path | None, typer.Option(help="Keeps what was played. Default: runs/faults-<hash of the code>.")
     ] = None,
     evidence: Annotated[Path, typer.Option(help="Where faults.json is written.")] = EVIDENCE,
+    counterexamples_only: Annotated[
+        bool, typer.Option("--counterexamples-only", help="Find these again, and write their plans, no faults.json.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Play all histories, find and shrink the counterexamples, and write the evidence."""
@@ -54,6 +57,8 @@ def main(
             hunt.name: _hunt(bar, index, folder / hunt.name, search, jobs, budget, evidence / "counterexamples")
             for index, hunt in enumerate(HUNTS)
         }
+        if counterexamples_only:
+            raise typer.Exit(0 if _all_broken(counterexamples) else 1)
         mixed = _play_mixed(bar, folder / "mixed", histories, jobs)
     command = shlex.join(["python", "-m", "campaigns.faults", *sys.argv[1:]])
     results = {"settings": _described(MIXED), "histories": mixed, "counterexamples": counterexamples}

@@ -1,0 +1,53 @@
+"""A sample of the campaign: 20 servers of which 6 lie; the same seed gives the same history, wherever it is played."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from msgspec.structs import replace
+
+from bees.faults.history import run_history
+from bees.faults.plan import draw_plan
+from bees.faults.play import NOTHING_RAISES, play
+
+SAMPLE = range(100, 108)
+
+
+@pytest.mark.parametrize("seed", SAMPLE)
+def test_no_invariant_breaks_with_6_liars_of_20(seed: int) -> None:
+    result = run_history(draw_plan(seed))
+    assert result.violation == "", result.detail
+    assert result.rounds - result.skipped >= 2
+    assert sum(result.counts.values()) > 0, "a history in which nothing goes wrong shows nothing"
+
+
+def test_the_same_seed_gives_the_same_history_in_another_process_too() -> None:
+    here = [run_history(draw_plan(seed, servers=8)) for seed in range(3)]
+    assert here == [run_history(draw_plan(seed, servers=8)) for seed in range(3)]
+    assert len({result.digest for result in here}) == 3
+    code = (
+        "from bees.faults.history import run_history\nfrom bees.faults.plan import draw_plan\n"
+        "for seed in reversed(range(3)): print(run_history(draw_plan(seed, servers=8)).digest)"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "4000"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [result.digest for result in reversed(here)]
+
+
+def test_an_error_in_a_history_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("an unforeseen one")
+
+    monkeypatch.setattr("bees.faults.play.run_history", fail)
+    result = play(draw_plan(5)).result
+    assert (result.seed, result.violation) == (5, f"{NOTHING_RAISES}: ZeroDivisionError")
+    assert "an unforeseen one" in result.detail
+    assert "in fail" in result.detail
+
+
+def test_waiting_for_more_rounds_takes_longer() -> None:
+    plan = replace(draw_plan(1, servers=8), rounds=1)
+    assert run_history(plan).rounds < run_history(replace(plan, rounds=3)).rounds

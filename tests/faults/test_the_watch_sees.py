@@ -1,0 +1,130 @@
+"""The code is broken on purpose, one promise at a time; each time the watch must report it, and only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec.structs import replace
+
+from bees.faults.disk import Disk
+from bees.faults.plan import Crash, Liar, Partition, Plan, draw_plan
+from bees.faults.play import play
+from bees.faults.world import shared_world
+from bees.ledger.application import Application
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from bees.ledger.state import State
+
+
+def directed(seed: int, behaviours: tuple[str, ...], *, servers: int = 8, devices: int = 3, **changes: Any) -> Plan:
+    """A calm history of few servers, in which all liars do just this."""
+    drawn = draw_plan(seed, servers=servers, devices=devices)
+    calm = replace(
+        drawn,
+        liars=tuple(Liar(liar.index, behaviours) for liar in drawn.liars),
+        longest_delay_us=2_000,
+        loss=0.0,
+        duplication=0.0,
+        lying_devices=(),
+        delegating=(),
+        events=(),
+    )
+    return replace(calm, **changes)
+
+
+@pytest.fixture(autouse=True)
+def _own_world() -> Iterator[None]:
+    """What replicas share must not outlive the rules by which it was found."""
+    shared_world.cache_clear()
+    yield
+    shared_world.cache_clear()
+
+
+def assert_seen(
+    invariant: str, plans: Iterable[Plan], monkeypatch: pytest.MonkeyPatch, mutate: Callable[[], None]
+) -> None:
+    """The first plan that breaks anything with the mutation breaks this invariant, and nothing without it."""
+    mutate()
+    broken = next(((plan, found) for plan in plans if (found := play(plan).result).violation), None)
+    assert broken is not None, "the watch has seen nothing"
+    plan, result = broken
+    assert result.violation == invariant, result.detail
+    monkeypatch.undo()
+    shared_world.cache_clear()
+    assert play(plan).result.violation == ""
+
+
+def test_a_replica_that_forgets_at_a_restart_what_it_has_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server 0 is cut off with a block that the others vote on once more after they have all lost their memory."""
+
+    def plan(at_us: int) -> Plan:
+        crashes = tuple(Crash(server, at_us, at_us + 10_000) for server in range(1, 5))
+        return directed(
+            1,
+            (),
+            servers=5,
+            liars=(),
+            longest_delay_us=80_000,
+            heals_at_us=5_000_000,
+            events=(Partition((0,), at_us, at_us + 2_000_000), *crashes),
+        )
+
+    def forget(_: Disk) -> None:
+        return None
+
+    times_us = range(1_000_000, 4_000_000, 20_000)
+    assert_seen("agreement", map(plan, times_us), monkeypatch, lambda: monkeypatch.setattr(Disk, "last_record", forget))
+
+
+def test_a_publish_that_nobody_executes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believe() -> None:
+        for module in ("bees.ledger.transition", "bees.ledger.evidence", "bees.protocol.witness"):
+            monkeypatch.setattr(f"{module}.check_result", lambda *_: None)
+
+    assert_seen("w_g", (directed(seed, ("wrong publish",)) for seed in range(20)), monkeypatch, believe)
+
+
+def test_eligibility_by_f_plus_1_instead_of_2f_plus_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fewer(state: State) -> int:
+        return (max(1, len({*state.attesters, *state.attestations})) - 1) // 3 + 1
+
+    liars = ("false attestation", "withheld bytes")
+    devices = tuple(Liar(index, ("withheld bytes",)) for index in range(3))
+    plans = (directed(seed, liars, loss=0.3, lying_devices=devices) for seed in range(20))
+    assert_seen(
+        "eligibility", plans, monkeypatch, lambda: monkeypatch.setattr("bees.ledger.rounds.attest_quorum", fewer)
+    )
+
+
+def test_a_signer_without_a_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server attests once more, with bytes that have come meanwhile, and so convicts itself."""
+
+    def forget() -> None:
+        monkeypatch.setattr(Disk, "signed_for", lambda *_: None)
+        monkeypatch.setattr(Disk, "keep_own", lambda *_: None)
+
+    devices = tuple(Liar(index, ("withheld bytes",)) for index in range(3))
+    plans = (
+        directed(
+            seed,
+            ("withheld bytes",),
+            loss=0.3,
+            longest_delay_us=20_000,
+            heals_at_us=8_000_000,
+            lying_devices=devices,
+        )
+        for seed in range(60)
+    )
+    assert_seen("no honest participant is convicted", plans, monkeypatch, forget)
+
+
+def test_an_update_that_its_device_has_not_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believe() -> None:
+        monkeypatch.setattr(Application, "check_signature", lambda *_: None)
+
+    lying = (Liar(0, ("update for others",)),)
+    plans = (directed(seed, ("replayed transactions",), lying_devices=lying) for seed in range(20))
+    assert_seen("attribution", plans, monkeypatch, believe)
