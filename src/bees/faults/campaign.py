@@ -36,6 +36,8 @@ CODE = "code"
 RESULTS = "results.jsonl"
 VIOLATIONS = "violations"
 _PLAYED_BY = ("core", "contract", "ledger", "protocol", "engines", "adversary", "faults")
+_BESIDE = ("campaign.py", "plan_file.py", "shrink.py", "summary.py")
+"""Modules of ``bees.faults`` on which no history depends."""
 _CODE_SUFFIXES = (".py", ".wasm", ".json")
 _AHEAD = 2
 """How many histories wait for each process, so that none is idle."""
@@ -134,7 +136,8 @@ class Results:
 def code_digest() -> str:
     """A hash of all code that has a part in a history: with the same one, a seed gives the same history."""
     package = Path(__file__).parents[1]
-    paths = sorted(path for part in _PLAYED_BY for path in (package / part).rglob("*") if path.suffix in _CODE_SUFFIXES)
+    files = (path for part in _PLAYED_BY for path in (package / part).rglob("*"))
+    paths = sorted(path for path in files if path.suffix in _CODE_SUFFIXES and path.name not in _BESIDE)
     content = b"".join(digest(path.relative_to(package).as_posix(), path.read_bytes()) for path in paths)
     return digest("code of histories", content).hex()[:16]
 

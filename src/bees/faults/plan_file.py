@@ -83,19 +83,21 @@ def check_sizes(servers: int, devices: int, faulty: int | None) -> None:
 def describe_plan(plan: Plan) -> list[str]:
     """The plan as a schedule: who lies and how, then what fails and when."""
     quorum = 2 * plan.servers // 3 + (0 if plan.weak_quorum else 1)
-    twice = f"{plan.duplication:.0%} arrive twice"
     weak = ", one less than is safe" if plan.weak_quorum else ""
+    network = f"messages take up to {plan.longest_delay_us / 1000:g} ms"
+    if plan.heals_at_us:
+        faults = f"{plan.loss:.0%} are lost and {plan.duplication:.0%} arrive twice"
+        network += f"; until {_seconds(plan.heals_at_us)}, {faults}"
     return [
         f"seed {plan.seed}; {quorum} signatures commit a block{weak}",
-        f"{plan.servers} servers, {len(plan.liars)} of them Byzantine",
-        f"{plan.devices} devices, {len(plan.lying_devices)} of them Byzantine",
-        f"messages take up to {plan.longest_delay_us / 1000:g} ms; {plan.loss:.0%} are lost and {twice} until",
-        f"the network heals at {_seconds(plan.heals_at_us)}",
+        f"servers: {plan.servers}, of them Byzantine: {len(plan.liars)}",
+        f"devices: {plan.devices}, of them Byzantine: {len(plan.lying_devices)}",
+        network,
         *(f"server {liar.index} lies: {', '.join(liar.behaviours) or 'not at all'}" for liar in plan.liars),
         *(f"device {liar.index} lies: {', '.join(liar.behaviours) or 'not at all'}" for liar in plan.lying_devices),
         *([f"to their servers delegate: {_names('device', plan.delegating)}"] if plan.delegating else []),
         *(_describe_event(event) for event in sorted(plan.events, key=lambda event: event.at_us)),
-        f"over when {plan.rounds} rounds were published after healing",
+        f"rounds to publish after healing: {plan.rounds}",
     ]
 
 
