@@ -95,10 +95,12 @@ def open_mutants(target: Target, mutants: Sequence[Mutant], kept: Iterable[dict[
     return [mutant for mutant in mutants if (mutant.place, mutant.start, mutant.end, mutant.text) not in holding]
 
 
-def run_module(module: str, results: Path) -> None:
-    """Run what is open of one module, and keep each verdict at once."""
+def run_module(module: str, results: Path, functions: Sequence[str] = ()) -> None:
+    """Run what is open of one module, or of some of its functions only, and keep each verdict at once."""
     target = target_of(module)
     mutants = open_mutants(target, find_mutants(target.path.read_text(encoding="utf-8")), _read(results, module))
+    if functions:
+        mutants = [mutant for mutant in mutants if mutant.place in functions]
     if not mutants:
         print(f"{module}: nothing new", flush=True)
         return
@@ -196,12 +198,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the campaign."""
     parser = argparse.ArgumentParser(prog="python -m campaigns.mutants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--module", action="append", choices=sorted(TESTS), help="only this one; may be repeated")
+    parser.add_argument(
+        "--function", action="append", default=[], help="only this one, as Class.method; may be repeated"
+    )
     parser.add_argument("--evidence", action="store_true", help="run nothing, write docs/evidence/mutants.json")
     parser.add_argument("--results", type=Path, default=_RESULTS, help="where verdicts are kept")
     asked = parser.parse_args(arguments)
     if not asked.evidence:
         for module in asked.module or [name for modules in GROUPS.values() for name in modules]:
-            run_module(module, asked.results)
+            run_module(module, asked.results, asked.function)
     path = write_evidence("mutants", "python -m campaigns.mutants", summarize(asked.results))
     print(f"wrote {path.relative_to(ROOT)}")
     return 0

@@ -101,6 +101,18 @@ def timeout(step: Step, consensus_round: int = 0, height: int = 1):
 A, B = b"A", b"B"
 
 
+# Lines 1 to 9
+
+
+def test_before_the_start_nothing_is_said_locked_or_decided() -> None:
+    consensus = machine()
+    assert (consensus.round, consensus.step) == (-1, Step.PROPOSE)
+    assert (consensus.locked_block, consensus.locked_round) == (None, -1)
+    assert (consensus.valid_block, consensus.valid_round) == (None, -1)
+    assert consensus.decided is None
+    assert consensus.record() == ConsensusRecord(1, -1, Step.PROPOSE, None, -1, None, -1, ())
+
+
 # Lines 11 to 21
 
 
@@ -323,6 +335,32 @@ def test_f_plus_1_messages_of_a_later_round_pull_a_replica_forward() -> None:
     assert consensus.round == 5
 
 
+def test_a_proposal_of_a_later_round_counts_as_its_proposers_message() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.receive(proposal(A, 5))
+    assert consensus.round == 0
+    consensus.receive(vote(1, "prevote", None, 5))
+    assert consensus.round == 0, "the proposer's own vote adds no second server"
+    assert votes(consensus.receive(vote(0, "prevote", None, 5))) == [("prevote", 5, name_of(A))]
+    assert consensus.round == 5
+
+
+def test_of_seven_three_pull_a_replica_forward_and_two_do_not() -> None:
+    consensus = machine(me=6, n=7)
+    consensus.start()
+    feed(consensus, vote(0, "prevote", None, 2), vote(1, "precommit", A, 2), vote(2, "prevote", None, 2, key=KEYS[5]))
+    assert consensus.round == 0
+    consensus.receive(vote(3, "prevote", B, 2))
+    assert consensus.round == 2
+
+
+def test_nobody_is_pulled_back() -> None:
+    consensus = locked_on_a()
+    feed(consensus, *(vote(k, "prevote", None, 0) for k in (0, 1, 2)), *(vote(k, "precommit", B, 0) for k in (0, 1)))
+    assert consensus.round == 1
+
+
 # Lines 57 to 60
 
 
@@ -338,6 +376,118 @@ def test_timeouts_of_another_height_round_or_step_do_nothing(late: Timeout) -> N
     consensus.start()
     actions = consensus.expire(late)
     assert (actions.broadcast, actions.timeouts, actions.decided) == ((), (), None)
+
+
+def test_timeouts_grow_with_the_round() -> None:
+    assert [TimeoutLengths().of(timeout(Step.PREVOTE, r)) for r in (0, 1, 4)] == [1_000_000, 1_500_000, 3_000_000]
+    assert TimeoutLengths(7, 3).of(timeout(Step.PROPOSE, 2)) == 13
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6, 7])
+def test_one_vote_below_the_quorum_neither_locks_nor_decides_and_a_quorum_does(n: int) -> None:
+    quorum = 2 * n // 3 + 1
+    consensus = machine(me=n - 1, n=n)
+    consensus.start()
+    heard = proposal(A, n=n)
+    for kind in ("prevote", "precommit"):
+        before = feed(consensus, heard, *(vote(k, kind, A) for k in range(quorum - 2)))
+        if quorum > 1:
+            assert consensus.locked_block is (None if kind == "prevote" else A)
+            assert before.decided is None
+            consensus.receive(vote(quorum - 2, kind, A))
+    if n > 1:
+        assert consensus.locked_block == A
+        assert consensus.decided is not None
+        assert len(consensus.decided.commit.signatures) == quorum
+
+
+def test_a_quorum_of_prevotes_does_not_lock_who_has_not_prevoted() -> None:
+    consensus = machine(me=3, host=FakeHost(3))
+    consensus.start()
+    feed(consensus, *(vote(k, "prevote", A) for k in range(3)))
+    assert (consensus.step, consensus.locked_block) == (Step.PROPOSE, None)
+    assert votes(consensus.receive(proposal(A))) == [("prevote", 0, name_of(A)), ("precommit", 0, name_of(A))]
+    assert consensus.locked_block == A
+
+
+def test_a_replica_locks_only_on_what_is_valid() -> None:
+    consensus = machine(me=3, host=FakeHost(3, refused={A}))
+    consensus.start()
+    feed(consensus, proposal(A), *(vote(k, "prevote", A) for k in range(3)))
+    assert (consensus.locked_block, consensus.valid_block) == (None, None)
+
+
+@pytest.mark.parametrize("valid_round", [1, 2])
+def test_a_proposal_cannot_name_its_own_round_or_a_later_one_as_valid(valid_round: int) -> None:
+    consensus = locked_on_a()
+    feed(consensus, *(vote(k, "prevote", B, 1) for k in range(3)))
+    assert votes(consensus.receive(proposal(B, 1, valid_round=valid_round))) == []
+    assert consensus.step is Step.PROPOSE
+
+
+def test_a_reproposal_from_the_round_of_the_lock_or_of_the_locked_block_gets_its_prevote() -> None:
+    consensus = locked_on_a()
+    assert votes(consensus.receive(proposal(A, 1, valid_round=0))) == [("prevote", 1, name_of(A))]
+    both = locked_on_a()  # a quorum for another block in the round of the lock takes a faulty third, yet frees
+    feed(both, *(vote(k, "prevote", B) for k in range(3)))
+    assert votes(both.receive(proposal(B, 1, valid_round=0))) == [("prevote", 1, name_of(B))]
+
+
+# What is kept, told and restored
+
+
+def test_of_a_proposer_that_equivocates_four_proposals_are_kept() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    for k in range(9):
+        consensus.receive(proposal(b"block %d" % k))
+    assert sum(isinstance(m, Proposal) for m in consensus.log(Status(1, 6))) == 4
+
+
+def test_the_status_tells_what_is_held_and_the_log_sends_an_equivocators_proposals_again() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A), vote(2, "precommit", None))
+    status = consensus.status()
+    assert (status.height, status.server, status.proposals) == (1, 3, (0,))
+    held = {(v.consensus_round, v.kind, v.block): v.servers for v in status.votes}
+    assert held == {(0, "prevote", name_of(A)): b"\x09", (0, "precommit", None): b"\x04"}
+    consensus.receive(proposal(B))
+    assert [m for m in consensus.log(consensus.status()) if isinstance(m, Proposal)] == [proposal(A), proposal(B)]
+
+
+def test_a_status_tells_of_so_many_kinds_of_votes_and_no_more() -> None:
+    consensus = machine(me=6, n=7)
+    consensus.start()
+    for consensus_round in range(2):
+        for server in range(6):
+            for kind in ("prevote", "precommit"):
+                for k in range(8):
+                    consensus.receive(vote(server, kind, b"%d %d" % (server, k), consensus_round))
+    assert len(consensus.status().votes) <= 128
+
+
+def test_the_record_is_what_a_restart_needs() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    said = feed(consensus, proposal(A), vote(0, "prevote", A), vote(1, "prevote", A))
+    record = consensus.record()
+    assert (record.height, record.consensus_round, record.step) == (1, 0, Step.PRECOMMIT)
+    assert (record.locked_block, record.locked_round, record.valid_block, record.valid_round) == (A, 0, A, 0)
+    assert {(m.kind, m.server) for m in record.sent if isinstance(m, Vote)} == {("prevote", 3), ("precommit", 3)}
+    assert said.broadcast[-1] in record.sent
+
+
+def test_a_restart_while_waiting_for_the_proposal_waits_again() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    again = machine(me=3).start(consensus.record())
+    assert (again.broadcast, again.timeouts) == ((), (timeout(Step.PROPOSE),))
+    proposer = machine(me=0)
+    said = proposer.start().broadcast
+    restarted = machine(me=0)
+    assert restarted.start(proposer.record()).broadcast == said
+    assert restarted.step is Step.PREVOTE
 
 
 # Signatures

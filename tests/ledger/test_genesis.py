@@ -6,7 +6,9 @@ import msgspec
 import pytest
 from world import DEVICE_KEYS, SERVER_KEYS, World, genesis
 
+from bees.core.canonical import encode
 from bees.core.errors import ContractLoadError, GenesisError
+from bees.core.hashes import digest
 from bees.core.model import describe
 from bees.ledger.application import Application
 from bees.ledger.genesis import (
@@ -91,6 +93,7 @@ def test_every_server_must_have_signed_in_order():
         ({"devices": tuple(DeviceRecord(k.public_key, 0, 2**31) for k in DEVICE_KEYS[:2])}, "devices"),
         ({"model": describe("none", [], 24)}, "model"),
         ({"model": describe("none", [("w", (3, 0))], 24)}, "model"),
+        ({"model": describe("partly none", [("w", (3, 0)), ("b", (3,))], 24)}, "model"),
         ({"model": describe("negative", [("w", (-3, -4))], 24)}, "model"),
         ({"model": describe("fine", [("w", (12,))], 31)}, "model"),
         ({"model": describe("fine", [("w", (12,))], -1)}, "model"),
@@ -101,6 +104,15 @@ def test_a_genesis_that_contradicts_itself_is_refused_by_its_field(changes: dict
     error = refusal_of(genesis(**changes))
     assert error.field == field
     assert field in str(error)
+
+
+@pytest.mark.parametrize("exponent", [0, 30])
+def test_a_model_of_a_single_number_at_either_end_of_the_exponents_is_taken(exponent: int):
+    check_genesis(sign_genesis(genesis(model=describe("smallest", [("w", (1,))], exponent)), SERVER_KEYS))
+
+
+def test_the_chain_id_is_the_hash_of_the_genesis_in_its_own_domain():
+    assert USUAL.chain_id == digest("genesis", encode(USUAL))
 
 
 def test_sample_caps_may_sum_to_just_below_what_int64_sums_exactly():
