@@ -32,7 +32,7 @@ reproduce: $(READY) ## Measure the paper's Figures 3 to 8 and its claims (SEEDS=
 	$(BIN)/bees reproduce --seeds $(SEEDS)
 
 test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY) ## Lint, types, layers, contracts rebuilt
 	$(BIN)/ruff check
