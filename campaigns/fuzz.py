@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SLICE_S = 105
-HANG_S = 10
+HANG_S = 30
 MEMORY_MB = 2048
 _LONGEST_INPUT_BYTES = 4096
-_START_LIMIT_S = 120
+_START_LIMIT_S = 900  # on a busy machine the start alone takes a minute
 
 _PROGRESS = re.compile(r"cov: (\d+) ft: (\d+)")
 _DONE = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
@@ -97,6 +98,8 @@ class Campaign:
             evidence: folder to write ``fuzz.json`` to.
         """
         self._work, self._command, self._evidence = work, command, evidence
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._cpu_before_s = before.ru_utime + before.ru_stime
         self.tallies = {name: Tally() for name in targets}
         for name in targets:
             keep(name, [*seeds()[name], *kept_inputs(name).values()], work / "corpus")
@@ -118,7 +121,9 @@ class Campaign:
     def write(self) -> None:
         """Write ``fuzz.json``."""
         tallies = self.tallies.values()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         results = {
+            "cpu_seconds": round(used.ru_utime + used.ru_stime - self._cpu_before_s, 1),
             "executions": sum(tally.executions for tally in tallies),
             "findings": sum(len(tally.findings) for tally in tallies),
             "fuzzer": f"atheris {version('atheris')} (libFuzzer)",
@@ -162,7 +167,8 @@ class Campaign:
                 check=False,
                 timeout=seconds + _START_LIMIT_S,
             )
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as expired:
+            (self._work / f"{name}.log").write_bytes(expired.stderr or b"")
             return Slice(0, seconds, 0, 0, 0, "the process did not end, not even by libFuzzer's own limit")
         (self._work / f"{name}.log").write_text(ended.stderr + ended.stdout, encoding="utf-8")
         return read_log(ended.stderr + ended.stdout, ended.returncode, time.monotonic() - started)
