@@ -22,6 +22,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -53,19 +54,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 _ROUNDS = ("ledger/test_rounds", "ledger/test_transition", "ledger/test_verification", "ledger/test_evidence")
 _CHAIN = ("ledger/test_application", "ledger/test_replay")
-_CONTRACT = (
-    "contract/test_structure",
-    "contract/test_runtime",
-    "contract/test_vm",
-    "contract/test_probes",
-    "contract/test_fedavg",
-    "contract/test_hostile_contracts",
-)
+_CONTRACT = ("contract/test_vm", "contract/test_probes", "contract/test_fedavg")
 TESTS: dict[str, tuple[str, ...]] = {
     "bees.ledger.election": ("ledger/test_election", *_ROUNDS),
     "bees.ledger.rounds": (*_ROUNDS, *_CHAIN),
-    "bees.ledger.transition": (*_ROUNDS, *_CHAIN),
-    "bees.ledger.evidence": (*_ROUNDS, *_CHAIN),
+    "bees.ledger.transition": ("ledger/test_transition", *_ROUNDS, *_CHAIN),
+    "bees.ledger.evidence": ("ledger/test_evidence", "ledger/test_transition"),
     "bees.ledger.state": ("ledger/test_state", *_ROUNDS, *_CHAIN),
     "bees.ledger.application": (*_CHAIN, "ledger/test_transition"),
     "bees.ledger.aggregation": ("ledger/test_aggregation", "ledger/test_replay"),
@@ -76,16 +70,17 @@ TESTS: dict[str, tuple[str, ...]] = {
     "bees.ledger.block": ("ledger/test_block", "ledger/test_proofs", "ledger/test_replay"),
     "bees.engines.tally": ("engines/test_tally", "engines/test_tendermint"),
     "bees.engines.tendermint": ("engines/test_tendermint",),
-    "bees.contract.structure": _CONTRACT,
+    "bees.contract.structure": ("contract/test_structure",),
     "bees.contract.vm": _CONTRACT,
-    "bees.contract.runtime": _CONTRACT,
+    "bees.contract.runtime": ("contract/test_runtime", *_CONTRACT),
 }
+"""The module's own tests first, then its neighbours'."""
 
 
 def target_of(module: str) -> Target:
     """The module, its source and its tests."""
     path = ROOT / "src" / Path(*module.split(".")).with_suffix(".py")
-    return Target(module, path, tuple(ROOT / "tests" / f"{name}.py" for name in TESTS[module]))
+    return Target(module, path, tuple(ROOT / "tests" / f"{name}.py" for name in dict.fromkeys(TESTS[module])))
 
 
 def open_mutants(target: Target, mutants: Sequence[Mutant], kept: Iterable[dict[str, Any]]) -> list[Mutant]:
@@ -95,8 +90,11 @@ def open_mutants(target: Target, mutants: Sequence[Mutant], kept: Iterable[dict[
     return [mutant for mutant in mutants if (mutant.place, mutant.start, mutant.end, mutant.text) not in holding]
 
 
-def run_module(module: str, results: Path, functions: Sequence[str] = ()) -> None:
-    """Run what is open of one module, or of some of its functions only, and keep each verdict at once."""
+def run_module(module: str, results: Path, functions: Sequence[str] = (), *, own_tests_only: bool = False) -> None:
+    """Run what is open of one module, or of some of its functions only, and keep each verdict at once.
+
+    With the module's own tests only, who survives them is not judged.
+    """
     target = target_of(module)
     mutants = open_mutants(target, find_mutants(target.path.read_text(encoding="utf-8")), _read(results, module))
     if functions:
@@ -105,13 +103,15 @@ def run_module(module: str, results: Path, functions: Sequence[str] = ()) -> Non
         print(f"{module}: nothing new", flush=True)
         return
     about = {"module": module, "source": _hash(target.path), "tests": _hash(*target.tests)}
+    ran = replace(target, tests=target.tests[:1]) if own_tests_only else target
     counts: Counter[str] = Counter()
     begun = told = time.monotonic()
     results.parent.mkdir(parents=True, exist_ok=True)
     with results.open("a", encoding="utf-8") as file:
-        for verdict in run_mutants(target, mutants):
+        for verdict in run_mutants(ran, mutants):
             counts[verdict.fate] += 1
-            _keep(file, {**about, **vars(mutants[verdict.mutant]), **vars(verdict)})
+            if ran == target or verdict.fate != "survived":
+                _keep(file, {**about, **vars(mutants[verdict.mutant]), **vars(verdict)})
             if time.monotonic() - told > _PROGRESS_S:
                 told = time.monotonic()
                 _tell(module, counts, len(mutants), told - begun)
@@ -201,12 +201,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--function", action="append", default=[], help="only this one, as Class.method; may be repeated"
     )
+    parser.add_argument("--own-tests-only", action="store_true", help="without the neighbours' tests; keeps kills only")
     parser.add_argument("--evidence", action="store_true", help="run nothing, write docs/evidence/mutants.json")
     parser.add_argument("--results", type=Path, default=_RESULTS, help="where verdicts are kept")
     asked = parser.parse_args(arguments)
     if not asked.evidence:
         for module in asked.module or [name for modules in GROUPS.values() for name in modules]:
-            run_module(module, asked.results, asked.function)
+            run_module(module, asked.results, asked.function, own_tests_only=asked.own_tests_only)
     path = write_evidence("mutants", "python -m campaigns.mutants", summarize(asked.results))
     print(f"wrote {path.relative_to(ROOT)}")
     return 0
