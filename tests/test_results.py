@@ -17,7 +17,9 @@ def row(block: int, **changes: Any) -> RoundRow:
     usual: dict[str, Any] = {
         "block": block, "accuracy": 0.1 * block, "best_local_accuracy": 0.5, "mean_local_accuracy": 0.4,
         "latency_s": 0.25, "total_latency_s": 0.25 * block, "energy_j": 2.0, "computation_energy_j": 1.5,
-        "transmission_energy_j": 0.5, "total_energy_j": 2.0 * block, "active_devices": 4, "offloading_devices": 1,
+        "transmission_energy_j": 0.5, "total_energy_j": 2.0 * block, "server_energy_j": 0.25,
+        "charged_devices": 5, "participating_devices": 4, "active_devices": 4, "offloading_devices": 1,
+        "uplink_bytes": 5e3, "downlink_bytes": 4e3, "backhaul_bytes": 0.0, "raw_bytes": 2e3, "raw_samples_shared": 7,
         "eligible_updates": 4, "selected": (0, 3), "main_node": 2, "model": "ab" * 32, "height": 3 * block,
     }  # fmt: skip
     return RoundRow(**{**usual, **changes})
@@ -28,7 +30,7 @@ def result(weights: np.ndarray | None = None) -> RunResult:
     return RunResult(
         scenario=Scenario(),
         rounds=(row(1), row(2), row(3)),
-        devices=DeviceTrace(flags, flags, numbers, numbers, numbers, numbers),
+        devices=DeviceTrace(flags, flags, flags, numbers, numbers, numbers, numbers, numbers),
         model=MODEL,
         weights=np.arange(12, dtype=np.float32) if weights is None else weights,
     )
@@ -69,7 +71,16 @@ def test_a_row_of_other_types_is_refused(change: dict[str, object]):
 
 
 def test_the_trace_gives_its_arrays_by_name():
-    trace = DeviceTrace(*(np.full((2, 3), k) for k in range(6)))  # pyright: ignore[reportArgumentType]  # told apart
+    trace = DeviceTrace(*(np.full((2, 3), k) for k in range(8)))  # pyright: ignore[reportArgumentType]  # told apart
     arrays = trace.as_arrays()
-    assert list(arrays) == ["offloads", "active", "compute_time_s", "transmit_time_s", "energy_j", "charge_j"]
-    assert [int(array[0, 0]) for array in arrays.values()] == [0, 1, 2, 3, 4, 5]
+    assert list(arrays) == [
+        "offloads",
+        "participates",
+        "active",
+        "compute_time_s",
+        "transmit_time_s",
+        "energy_j",
+        "charge_j",
+        "raw_bytes",
+    ]
+    assert [int(array[0, 0]) for array in arrays.values()] == list(range(8))

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]  # untyped PathLike
@@ -270,6 +271,13 @@ def test_a_broken_row_is_named_by_its_line(folder: RunFolder, result: RunResult,
     with pytest.raises(RunFolderError, match=r"rounds\.jsonl, line 2") as caught:
         read_rounds(folder.path)
     assert caught.value.exit_code == 2
+
+
+def test_rows_of_an_earlier_version_ask_for_the_run_to_be_repeated(folder: RunFolder, result: RunResult):
+    fewer = {k: v for k, v in msgspec.to_builtins(result.rounds[0]).items() if k != "uplink_bytes"}
+    (folder.path / "rounds.jsonl").write_bytes(msgspec.json.encode(fewer) + b"\n")
+    with pytest.raises(RunFolderError, match=r"`uplink_bytes`; a run of an earlier version .* run again"):
+        read_rounds(folder.path)
 
 
 def test_missing_rows_are_named(folder: RunFolder):

@@ -64,6 +64,22 @@ def test_physics_alone_gives_the_very_numbers_of_the_full_run(usual: RunResult):
     assert [row.latency_s for row in usual.rounds] == list(physics.latency_s)
 
 
+def test_bytes_samples_and_survivors_of_a_row_are_those_of_physics_alone():
+    changes = ["offloading.policy=offload", "radio.raw_data_reading=actual", "backhaul.model=full_mesh"]
+    changes += ["battery.device_capacity_j=0.75", "blocks=4"]
+    rows = run(*changes).rounds
+    scenario = bees.load_scenario("quick", [*SHORT, *changes])
+    learning = prepare_learning(scenario)
+    physics = simulate_physics(scenario, learning.samples, sample_bytes=learning.sample_bytes)
+    for column in ("uplink_bytes", "downlink_bytes", "backhaul_bytes", "raw_bytes", "raw_samples_shared"):
+        assert [getattr(row, column) for row in rows] == list(getattr(physics, column)), column
+    assert [row.server_energy_j for row in rows] == list(physics.server_energy_j)
+    survivors = list(zip(physics.charged, physics.participated, physics.arrived, strict=True))
+    assert [(r.charged_devices, r.participating_devices, r.active_devices) for r in rows] == survivors
+    assert rows[-1].charged_devices < scenario.topology.devices
+    assert 0 < rows[-1].raw_samples_shared <= learning.samples.sum()
+
+
 def test_every_round_is_published_by_an_elected_server_and_aggregates_the_best(usual: RunResult):
     scenario = usual.scenario
     for row in usual.rounds:

@@ -29,8 +29,16 @@ class RoundRow(msgspec.Struct, frozen=True, kw_only=True):
         computation_energy_j: its part by Eq. 7.
         transmission_energy_j: its part by Eq. 8.
         total_energy_j: sum over all blocks so far (Fig. 6 to 8).
-        active_devices: UEs that took part.
-        offloading_devices: UEs with d_k = 1.
+        server_energy_j: of all edge servers in this block; no battery of a UE pays for it.
+        charged_devices: UEs that were not empty when the block began: the survival curve.
+        participating_devices: UEs that began the block: not empty, and not waiting for a better charge.
+        active_devices: UEs that took part to the end: their update arrived.
+        offloading_devices: those of them with d_k = 1.
+        uplink_bytes: all that UEs sent to their servers.
+        downlink_bytes: all that they received.
+        backhaul_bytes: all that servers sent to one another.
+        raw_bytes: raw data that left their owners in this block, part of uplink_bytes.
+        raw_samples_shared: distinct samples that have left their owners in this block or before.
         eligible_updates: updates that 2f+1 servers attested.
         selected: the UEs in M.
         main_node: the server that published, or None when the round was skipped.
@@ -48,8 +56,16 @@ class RoundRow(msgspec.Struct, frozen=True, kw_only=True):
     computation_energy_j: float
     transmission_energy_j: float
     total_energy_j: float
+    server_energy_j: float
+    charged_devices: int
+    participating_devices: int
     active_devices: int
     offloading_devices: int
+    uplink_bytes: float
+    downlink_bytes: float
+    backhaul_bytes: float
+    raw_bytes: float
+    raw_samples_shared: int
     eligible_updates: int
     selected: tuple[int, ...]
     main_node: int | None
@@ -63,19 +79,23 @@ class DeviceTrace:
 
     Attributes:
         offloads: d_k.
-        active: whether the UE took part.
+        participates: whether the UE began the block.
+        active: whether its update arrived.
         compute_time_s: t_k^C (Eq. 4), on the UE or on its server.
         transmit_time_s: t_k^T (Eq. 6).
         energy_j: E_k^total (Eq. 9).
-        charge_j: left in the battery after the block.
+        charge_j: left in the battery after the block, with what was harvested; 0 is an empty UE.
+        raw_bytes: raw data that left the UE.
     """
 
     offloads: NDArray[np.bool_]
+    participates: NDArray[np.bool_]
     active: NDArray[np.bool_]
     compute_time_s: NDArray[np.float64]
     transmit_time_s: NDArray[np.float64]
     energy_j: NDArray[np.float64]
     charge_j: NDArray[np.float64]
+    raw_bytes: NDArray[np.float64]
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, for an .npz file."""

@@ -261,8 +261,15 @@ def read_rounds(folder: Path, *, may_be_cut: bool = True) -> tuple[RoundRow, ...
         try:
             rows.append(msgspec.json.decode(line, type=RoundRow))
         except BROKEN_JSON as error:
-            raise RunFolderError(f"{path}, line {number}", str(error)) from error
+            raise RunFolderError(f"{path}, line {number}", _row_problem(error)) from error
     return tuple(rows)
+
+
+def _row_problem(error: Exception) -> str:
+    problem = str(error)
+    if "missing required field" not in problem:
+        return problem
+    return f"{problem}; a run of an earlier version has fewer columns, and is to be run again for them"
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

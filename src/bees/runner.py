@@ -179,11 +179,13 @@ def _result(experiment: Experiment, rounds: list[Round], watch: Stopwatch) -> Ru
         rounds=tuple(one.row for one in rounds),
         devices=DeviceTrace(
             offloads=np.stack([one.physics.decision for one in rounds]),
+            participates=np.stack([one.physics.participates for one in rounds]),
             active=np.stack([one.physics.arrives for one in rounds]),
             compute_time_s=np.stack([one.physics.compute_time_s for one in rounds]),
             transmit_time_s=np.stack([one.physics.transmit_time_s for one in rounds]),
             energy_j=np.stack([one.physics.energy_j for one in rounds]),
             charge_j=np.stack([one.charge_j for one in rounds]),
+            raw_bytes=np.stack([one.physics.raw_bytes_sent for one in rounds]),
         ),
         model=description,
         weights=dequantise(rounds[-1].words, description.exponent),

@@ -6,11 +6,12 @@ BEES, B-EI and plain FedAvg are this one loop: they differ in the scenario (cont
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bees.core.fixed_point import bytes_to_words, dequantise, quantise, words_to_bytes
+from bees.edge.battery import is_charged
 from bees.edge.physics import advance, refuse_the_end, sense
 from bees.edge.state import EdgeState
 from bees.ledger.state import Phase
@@ -65,7 +66,7 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
     for t in range(1, experiment.scenario.blocks + 1):
         with experiment.timer("sense"):
             physics = sense(experiment.edge, t, edge_state)
-            edge_state = advance(experiment.edge, t, edge_state, physics)
+            before, edge_state = edge_state, advance(experiment.edge, t, edge_state, physics)
             refuse_the_end(experiment.edge, t, physics, edge_state)
         experiment.chain.catch_up(t)
         if experiment.chain.state.round == t:
@@ -75,7 +76,8 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
             publish_global_model(experiment, t)
         w_g = experiment.chain.global_model
         spent = (spent[0] + physics.latency_s, spent[1] + physics.total_energy_j)
-        yield Round(_row(experiment, t, physics, spent, w_g), physics, edge_state.charge_j, w_g)
+        of_physics = _physics_columns(physics, before, edge_state)
+        yield Round(_row(experiment, t, of_physics, spent, w_g), physics, edge_state.charge_j, w_g)
 
 
 def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhysics) -> dict[int, bytes]:
@@ -189,7 +191,7 @@ class _Scores:
 def _row(
     experiment: Experiment,
     t: int,
-    physics: BlockPhysics,
+    of_physics: dict[str, Any],
     spent: tuple[float, float],
     w_g: Words,
 ) -> RoundRow:
@@ -206,17 +208,32 @@ def _row(
         accuracy=accuracy,
         best_local_accuracy=max(scores),
         mean_local_accuracy=sum(scores) / len(scores),
-        latency_s=physics.latency_s,
         total_latency_s=spent[0],
-        energy_j=physics.total_energy_j,
-        computation_energy_j=float(physics.compute_energy_j.sum()),
-        transmission_energy_j=float(physics.transmit_energy_j.sum()),
         total_energy_j=spent[1],
-        active_devices=int(physics.arrives.sum()),
-        offloading_devices=int((physics.decision & physics.arrives).sum()),
         eligible_updates=len(eligible),
         selected=outcome.selected if outcome else (),
         main_node=outcome.main_node if outcome else None,
         model=state.model.hex(),
         height=state.height,
+        **of_physics,
     )
+
+
+def _physics_columns(physics: BlockPhysics, before: EdgeState, after: EdgeState) -> dict[str, Any]:
+    """What the edge world alone says of a round, by the names of a row."""
+    return {
+        "latency_s": physics.latency_s,
+        "energy_j": physics.total_energy_j,
+        "computation_energy_j": float(physics.compute_energy_j.sum()),
+        "transmission_energy_j": float(physics.transmit_energy_j.sum()),
+        "server_energy_j": physics.server_energy_j,
+        "charged_devices": int(is_charged(before.charge_j).sum()),
+        "participating_devices": int(physics.participates.sum()),
+        "active_devices": int(physics.arrives.sum()),
+        "offloading_devices": int((physics.decision & physics.arrives).sum()),
+        "uplink_bytes": float(physics.uplink_bytes.sum()),
+        "downlink_bytes": float(physics.downlink_bytes.sum()),
+        "backhaul_bytes": physics.backhaul_bytes,
+        "raw_bytes": float(physics.raw_bytes_sent.sum()),
+        "raw_samples_shared": int(after.samples_shared.sum()),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,11 +130,29 @@ def test_sticky_raw_data_is_sent_once_and_then_only_w_g_travels() -> None:
     assert again.raw_bytes.tolist() == [100 * 600 * 784.0] * 4
 
 
+def test_a_sample_that_left_its_owner_counts_once_and_only_if_it_was_sent_whole() -> None:
+    radio = Radio(raw_data_reading="actual")
+    for sent in ("every_block", "once"):
+        scenario = Scenario(offloading=Offloading(policy="offload", raw_data_sent=sent), radio=radio, blocks=3)
+        assert simulate_physics(scenario, 600).raw_samples_shared.tolist() == [60_000] * 3
+    stays = Scenario(offloading=Offloading(policy="local"), blocks=2)
+    assert simulate_physics(stays, 600).raw_samples_shared.tolist() == [0, 0]
+    battery = Battery(device_capacity_j=1.0, device_initial_min=1.0)
+    dies = Scenario(offloading=Offloading(policy="offload"), radio=radio, battery=battery)
+    edge, state = build_edge(dies, 600), EdgeState.start(np.ones(100))
+    physics = sense(edge, 1, state)
+    shared = advance(edge, 1, state, physics).samples_shared
+    assert not physics.arrives.all()
+    expected = [int(600 * sent / (600 * 784)) for sent in physics.raw_bytes_sent]
+    assert shared.tolist() == expected
+    assert 0 < shared.sum() < 60_000
+
+
 def test_who_has_sent_its_data_once_goes_on_offloading_if_it_is_rational() -> None:
     sticky = Offloading(policy="energy", raw_data_sent="once")
     scenario = Scenario(offloading=sticky, radio=Radio(raw_data_reading="actual"), blocks=3)
     edge = build_edge(scenario, 600)
-    state = EdgeState(np.full(100, 1e4), np.arange(100) < 30)
+    state = replace(EdgeState.start(np.full(100, 1e4)), raw_sent=np.arange(100) < 30)
     decision = sense(edge, 1, state).decision
     assert decision[:30].all()
     assert not decision[30:].any()

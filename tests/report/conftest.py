@@ -50,8 +50,16 @@ def made_up_run(blocks: int, devices: int, servers: int) -> tuple[tuple[RoundRow
             computation_energy_j=75.0,
             transmission_energy_j=50.0,
             total_energy_j=125.0 * t,
+            server_energy_j=0.0,
+            charged_devices=devices,
+            participating_devices=devices,
             active_devices=devices,
             offloading_devices=0,
+            uplink_bytes=80e3 * devices,
+            downlink_bytes=80e3 * devices,
+            backhaul_bytes=0.0,
+            raw_bytes=0.0,
+            raw_samples_shared=0,
             eligible_updates=devices,
             selected=tuple(sorted(int(k) for k in rng.choice(devices, min(10, devices), replace=False))),
             main_node=None if t % 7 == 3 else t % servers,
@@ -63,7 +71,7 @@ def made_up_run(blocks: int, devices: int, servers: int) -> tuple[tuple[RoundRow
     nothing = np.zeros((blocks, devices))
     charge_j = np.maximum(rng.uniform(20, 90, devices) - np.arange(1, blocks + 1)[:, None], 0.0)
     flags = np.zeros((blocks, devices), dtype=np.bool_)
-    return rows, DeviceTrace(flags, ~flags, nothing, nothing, nothing, charge_j)
+    return rows, DeviceTrace(flags, ~flags, ~flags, nothing, nothing, nothing, charge_j, nothing)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ class PhysicsHistory:
         arrived: UEs whose update arrived.
         offloaded: UEs whose update arrived and that offloaded.
         raw_bytes: raw data that left their owners.
+        raw_samples_shared: distinct samples that have left their owners in this block or before.
         uplink_bytes: all that UEs sent.
         downlink_bytes: all that UEs received.
         backhaul_bytes: all that servers sent to one another.
@@ -44,6 +45,7 @@ class PhysicsHistory:
     arrived: NDArray[np.int64]
     offloaded: NDArray[np.int64]
     raw_bytes: NDArray[np.float64]
+    raw_samples_shared: NDArray[np.int64]
     uplink_bytes: NDArray[np.float64]
     downlink_bytes: NDArray[np.float64]
     backhaul_bytes: NDArray[np.float64]
@@ -61,12 +63,13 @@ class PhysicsHistory:
         return np.cumsum(self.energy_j)
 
 
-def row_of(physics: BlockPhysics, before: EdgeState) -> dict[str, float]:
+def row_of(physics: BlockPhysics, before: EdgeState, after: EdgeState) -> dict[str, float]:
     """One block of a ``PhysicsHistory``, by the names of its arrays.
 
     Args:
         physics: what happened in it.
         before: the state when it began.
+        after: the state when the next one begins.
     """
     return {
         "latency_s": physics.latency_s,
@@ -77,6 +80,7 @@ def row_of(physics: BlockPhysics, before: EdgeState) -> dict[str, float]:
         "arrived": int(physics.arrives.sum()),
         "offloaded": int((physics.decision & physics.arrives).sum()),
         "raw_bytes": float(physics.raw_bytes_sent.sum()),
+        "raw_samples_shared": int(after.samples_shared.sum()),
         "uplink_bytes": float(physics.uplink_bytes.sum()),
         "downlink_bytes": float(physics.downlink_bytes.sum()),
         "backhaul_bytes": physics.backhaul_bytes,

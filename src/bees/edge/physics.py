@@ -142,7 +142,11 @@ def advance(edge: Edge, block: int, state: EdgeState, physics: BlockPhysics) -> 
     gained_j = harvested_j(scenario.battery, scenario.timing, edge.world.devices, scenario.seed, block)
     keeps = scenario.offloading.raw_data_sent == "once"
     raw_sent = state.raw_sent | physics.raw_arrives if keeps else state.raw_sent
-    return EdgeState(charge_up(scenario.battery, left_j, gained_j), raw_sent)
+    return EdgeState(
+        charge_j=charge_up(scenario.battery, left_j, gained_j),
+        raw_sent=raw_sent,
+        samples_shared=np.maximum(state.samples_shared, _samples_sent(edge, physics)),
+    )
 
 
 def refuse_the_end(edge: Edge, block: int, physics: BlockPhysics, after: EdgeState) -> None:
@@ -180,8 +184,8 @@ def simulate_physics(
     rows: list[dict[str, float]] = []
     for block in range(1, scenario.blocks + 1):
         physics = sense(edge, block, state)
-        rows.append(row_of(physics, state))
-        state = advance(edge, block, state, physics)
+        before, state = state, advance(edge, block, state, physics)
+        rows.append(row_of(physics, before, state))
         refuse_the_end(edge, block, physics, state)
     return history_of(rows, state, mining_energy_j(scenario.proof_of_work, 1))
 
@@ -241,6 +245,13 @@ def raw_bytes(edge: Edge) -> NDArray[np.float64]:
     if edge.scenario.radio.raw_data_reading == "published":
         return np.broadcast_to(edge.scenario.radio.raw_data_bytes, (edge.world.devices,))
     return edge.samples.astype(np.float64) * edge.sample_bytes
+
+
+def _samples_sent(edge: Edge, physics: BlockPhysics) -> NDArray[np.int64]:
+    """How many samples left each UE in a block, shape (K,): the first part of them, if it ran dry on the way."""
+    all_of_them = raw_bytes(edge)
+    part = np.divide(physics.raw_bytes_sent, all_of_them, out=np.zeros(len(all_of_them)), where=all_of_them > 0)
+    return np.floor(edge.samples * part).astype(np.int64)
 
 
 def _choices(

@@ -18,12 +18,14 @@ class EdgeState:
     Attributes:
         charge_j: what the batteries hold. Lyapunov's virtual queue is this less a constant.
         raw_sent: whose raw data its server keeps, under ``raw_data_sent = "once"``.
+        samples_shared: how many of its samples have ever left the UE, kept by the server or not.
     """
 
     charge_j: NDArray[np.float64]
     raw_sent: NDArray[np.bool_]
+    samples_shared: NDArray[np.int64]
 
     @classmethod
     def start(cls, charge_j: NDArray[np.float64]) -> EdgeState:
         """Before the first block: these charges, and all data at home."""
-        return cls(charge_j, np.zeros(len(charge_j), dtype=np.bool_))
+        return cls(charge_j, np.zeros(len(charge_j), dtype=np.bool_), np.zeros(len(charge_j), dtype=np.int64))

@@ -137,12 +137,16 @@ def _read_devices(path: Path, shape: tuple[int, int]) -> DeviceTrace:
         # A damaged header may also make NumPy warn; the error that follows says what matters.
         with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
             arrays = np.load(file, allow_pickle=False)
-            named = {name: np.asarray(arrays[name]) for name in DeviceTrace.__dataclass_fields__}
+            lacking = sorted(DeviceTrace.__dataclass_fields__.keys() - set(arrays.files))
+            named = {name: np.asarray(arrays[name]) for name in DeviceTrace.__dataclass_fields__.keys() - lacking}
     except OSError as error:
         raise RunFolderError(str(path), error.strerror or str(error)) from error
     except Exception as error:  # damaged bytes can make zipfile, zlib and NumPy fail in any way
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise RunFolderError(str(path), f"not a readable .npz file ({reason})") from error
+    if lacking:
+        problem = f"has no {', '.join(lacking)}; a run of an earlier version is to be run again for that"
+        raise RunFolderError(str(path), problem)
     for name, array in named.items():
         if array.shape != shape or array.dtype.kind not in "bf":
             problem = (
@@ -155,4 +159,4 @@ def _read_devices(path: Path, shape: tuple[int, int]) -> DeviceTrace:
 def _no_trace(shape: tuple[int, int]) -> DeviceTrace:
     """Empty arrays, for a run that ended before it could write them."""
     flags, numbers = np.zeros(shape, dtype=bool), np.zeros(shape)
-    return DeviceTrace(flags, flags, numbers, numbers, numbers, numbers)
+    return DeviceTrace(flags, flags, flags, numbers, numbers, numbers, numbers, numbers)
