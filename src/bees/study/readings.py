@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bees.core.errors import InputError
-from bees.engines.disk import explain
 from bees.experiment import prepare_learning
-from bees.run_folder import BROKEN_JSON, cannot_write, write_bytes
 from bees.scenario_file import load_scenario
+from bees.study import rows
 from bees.study.learning_only import learning_rounds
 
 if TYPE_CHECKING:
@@ -113,10 +111,10 @@ def search(
     Raises:
         InputError: a line of the file is broken.
     """
-    rows = read_rows(path)
+    measured = read_rows(path)
     blocks = load_scenario(SCHEMES["BEES"], changes).blocks
-    known = {(row.setting, row.seed) for row in rows if (row.blocks, row.changes) == (blocks, tuple(changes))}
-    _append(path, b"")  # a file that cannot be written is better found out now than after an hour
+    known = {(row.setting, row.seed) for row in measured if (row.blocks, row.changes) == (blocks, tuple(changes))}
+    rows.append_bytes(path, b"")  # a file that cannot be written is better found out now than after an hour
     # Seeds are the outer loop: a study that is stopped has all settings with the first seeds.
     for seed, setting in itertools.product(seeds, settings):
         if (setting, seed) in known:
@@ -124,9 +122,9 @@ def search(
                 on_curve("known already")
             continue
         row = run_setting(setting, seed, on_curve, changes)
-        _append(path, msgspec.json.encode(row) + b"\n")
-        rows.append(row)
-    return rows
+        rows.append_row(path, row)
+        measured.append(row)
+    return measured
 
 
 def run_setting(setting: Setting, seed: int, on_curve: OnCurve, changes: Sequence[str] = ()) -> Row:
@@ -151,15 +149,6 @@ def run_setting(setting: Setting, seed: int, on_curve: OnCurve, changes: Sequenc
     )
 
 
-def _append(path: Path, line: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(line)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
 def read_rows(path: Path) -> list[Row]:
     """The rows that a study has written; a last line that was cut by a crash is dropped.
 
@@ -167,28 +156,13 @@ def read_rows(path: Path) -> list[Row]:
         InputError: another line is broken, or the file cannot be read.
         OutputError: the cut line cannot be removed.
     """
-    if not path.is_file():
-        return []
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {explain(error)}") from error
-    rows: list[Row] = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            rows.append(msgspec.json.decode(line, type=Row))
-        except BROKEN_JSON as error:
-            raise InputError(f"{path}, line {number}", f"{error}; remove the line to run it again") from error
-    if lines[-1]:
-        # A disk that is full, or a kill, must not cost the rows that are whole.
-        write_bytes(path.parent, path.name, b"\n".join([*lines[:-1], b""]))
-    return rows
+    return rows.read_rows(path, Row)
 
 
-def summarise_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def summarise_rows(measured: Sequence[Row]) -> list[dict[str, Any]]:
     """Means over the seeds of each setting, the nearest to the paper first."""
     grouped: dict[Setting, list[Row]] = {}
-    for row in rows:
+    for row in measured:
         grouped.setdefault(row.setting, []).append(row)
     summaries = [
         {
