@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from bees.contract.vm import VirtualMachine
 from bees.core.errors import DatasetError, InputError, ScenarioError
@@ -23,6 +24,7 @@ from bees.learning.models import build_model, check_model, initial_weights
 from bees.learning.partition import make_partition, selection_split
 from bees.learning.training import LocalTrainer
 from bees.protocol.signer import MemoryJournal, Signer
+from bees.protocol.update_speller import UpdateSpeller
 from bees.scenario_checks import check_any, delegation_conflicts, refuse_any
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
+    from bees.core.model import ModelDescription
     from bees.core.stopwatch import PhaseTimer
     from bees.edge.offloading import Policy
     from bees.edge.physics import Edge
@@ -105,6 +108,7 @@ class Experiment:
         device_signers: in the order of the devices.
         share_checks: whether servers of this process do identical checks once.
         timer: takes the time by phase.
+        speller: spells updates as the genesis says, and remembers what that has left unsaid.
     """
 
     scenario: Scenario
@@ -116,6 +120,7 @@ class Experiment:
     device_signers: tuple[Signer, ...]
     share_checks: bool
     timer: PhaseTimer
+    speller: UpdateSpeller
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,10 +239,17 @@ def lay_groundwork(scenario: Scenario, own: Own = Own(), *, source: str = "scena
         _check_policy(own.policy, scenario, source)
     learning = prepare_learning(scenario, own, source=source)
     with _naming(source, scenario, own):
-        edge = build_edge(scenario, learning.samples, sample_bytes=learning.sample_bytes, policy=own.policy)
+        edge = build_edge(
+            scenario,
+            learning.samples,
+            sample_bytes=learning.sample_bytes,
+            parameters=learning.model.description.parameters,
+            policy=own.policy,
+        )
     members = Members(edge.world.servers, edge.world.server_of_device, learning.samples)
     evaluation_set = learning.selection.evaluation_set
-    task = Task(learning.model.description, learning.initial_words, evaluation_set.hash, len(evaluation_set))
+    model = _as_spelled(scenario.learning, learning.model.description)
+    task = Task(model, learning.initial_words, evaluation_set.hash, len(evaluation_set))
     return Groundwork(scenario, learning, edge, found(scenario, members, task))
 
 
@@ -284,7 +296,19 @@ def open_experiment(
             device_signers=_signers(founding.device_keys),
             share_checks=share_checks,
             timer=timer,
+            speller=make_speller(scenario.learning, learning.model.description),
         )
+
+
+def make_speller(learning: Learning, model: ModelDescription) -> UpdateSpeller:
+    """What spells the updates of this model as the scenario says."""
+    feeds_back = learning.quantisation_error == "fed_back"
+    return UpdateSpeller(_as_spelled(learning, model), feeds_back=feeds_back)
+
+
+def _as_spelled(learning: Learning, model: ModelDescription) -> ModelDescription:
+    """The description for the genesis: the scenario, and not the model, says how updates are spelled."""
+    return replace(model, update_encoding=learning.update_encoding)
 
 
 @contextmanager

@@ -32,6 +32,9 @@ Lookahead = Literal["block", "run"]
 BackhaulModel = Literal["free", "full_mesh"]
 IterationsReading = Literal["decoupled", "epochs"]
 RawDataReading = Literal["published", "actual"]
+UpdateReading = Literal["published", "encoded"]
+UpdateEncoding = Literal["words", "delta16", "delta8"]
+QuantisationError = Literal["fed_back", "dropped"]
 Redraw = Literal["every_block", "once"]
 PolicyName = Literal["local", "offload", "latency", "energy", "weighted", "battery", "lifetime", "lyapunov", "optimum"]
 PartitionName = Literal["iid", "shards", "dirichlet", "quantity_skew"]
@@ -96,6 +99,8 @@ class Radio(Section, frozen=True):
         raw_data_bytes: L_k of an offloading UE, "80 MB".
         raw_data_reading: ``published`` sends raw_data_bytes, ``actual`` the bytes that its n_k samples have.
         update_bytes: L_k of a UE that computes, "80 KB".
+        update_reading: ``published`` sends update_bytes, and as many for w_g; ``encoded`` the bytes that an update has
+            under learning.update_encoding, and 4 for each parameter of w_g.
         downlink: how w_g reaches the UEs. ``free``: in no time, as in the paper. ``broadcast``: once per cell, as fast
             as its farthest UE can follow. ``unicast``: to each UE over B / UEs of the cell.
         server_transmit_power_w: what a server radiates on the downlink.
@@ -116,6 +121,7 @@ class Radio(Section, frozen=True):
     raw_data_bytes: Positive = 80e6
     raw_data_reading: RawDataReading = "published"
     update_bytes: Positive = 80e3
+    update_reading: UpdateReading = "published"
     downlink: Downlink = "free"
     server_transmit_power_w: Positive = 1.0
     receive_power_w: NonNegative = 0.0
@@ -271,6 +277,10 @@ class Learning(Section, frozen=True):
         validation_samples: how many samples ``validation`` holds out.
         clients_per_chunk: UEs that one thread trains in one go; bounds memory, and changes no result.
         exponent: e of the fixed-point codec.
+        update_encoding: how updates are spelled. ``words``: 4 bytes for each parameter. ``delta16``, ``delta8``: the
+            difference to w_g(t-1) in 2 bytes or 1, times one power of two.
+        quantisation_error: what becomes of the part of an update that ``delta16`` or ``delta8`` cannot say.
+            ``fed_back`` adds it to the next update of the same UE; ``dropped`` loses it.
     """
 
     dataset: str = "mnist"
@@ -286,6 +296,8 @@ class Learning(Section, frozen=True):
     validation_samples: Count = 10_000
     clients_per_chunk: Count = 10
     exponent: Annotated[int, Meta(ge=0, le=30)] = 24
+    update_encoding: UpdateEncoding = "words"
+    quantisation_error: QuantisationError = "fed_back"
 
 
 class Ledger(Section, frozen=True):

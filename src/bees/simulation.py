@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bees.core.fixed_point import bytes_to_words, dequantise, quantise, words_to_bytes
+from bees.core.fixed_point import dequantise, quantise
 from bees.edge.battery import is_charged
 from bees.edge.physics import advance, refuse_the_end, sense
 from bees.edge.state import EdgeState
@@ -74,6 +74,9 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
             collect(experiment, w_g, w_l, physics)
             attest_updates(experiment, t)
             publish_global_model(experiment, t)
+        elif experiment.speller.remembers:
+            # What a resumed round has left unsaid is nowhere but in its training.
+            local_training(experiment, w_g, t, physics)
         w_g = experiment.chain.global_model
         spent = (spent[0] + physics.latency_s, spent[1] + physics.total_energy_j)
         of_physics = _physics_columns(physics, before, edge_state)
@@ -81,14 +84,17 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
 
 
 def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhysics) -> dict[int, bytes]:
-    """``w_l^i <- LocalTraining(i, w_g)`` for each i whose update arrives, all at once; the raw words by device."""
+    """``w_l^i <- LocalTraining(i, w_g)`` for each i whose update arrives, all at once; the updates' bytes by device."""
     participants = np.flatnonzero(physics.arrives)
     exponent = experiment.learning.model.description.exponent
     with experiment.timer("train"):
         weights = experiment.learning.trainer.train(dequantise(w_g, exponent), t, participants)
     with experiment.timer("quantise"):
         words = quantise(weights, exponent)
-        return {int(device): words_to_bytes(update) for device, update in zip(participants, words, strict=True)}
+        return {
+            int(device): experiment.speller.spell(int(device), own, w_g, offloads=bool(physics.decision[device]))
+            for device, own in zip(participants, words, strict=True)
+        }
 
 
 def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: BlockPhysics) -> None:
@@ -131,7 +137,7 @@ def attest_updates(experiment: Experiment, t: int) -> None:
         for server, signer in enumerate(experiment.server_signers):
             with experiment.timer("hold"):
                 if held is None or not experiment.share_checks:
-                    held = held_updates(state, chain.blobs.get)
+                    held = held_updates(state, chain.blobs.get, chain.global_model)
             with experiment.timer("sign"):
                 signed = attest(signer, server, state, held, scores.of)
             transactions += [] if signed is None else [signed]
@@ -184,8 +190,9 @@ class _Scores:
 
     def _count(self, updates: Sequence[bytes]) -> list[int]:
         learning = self._experiment.learning
-        words = np.stack([bytes_to_words(update) for update in updates])
-        return [int(count) for count in learning.score(dequantise(words, learning.model.description.exponent))]
+        model, w_g = self._experiment.speller.model, self._experiment.chain.global_model
+        words = np.stack([model.read_update(update, w_g) for update in updates])
+        return [int(count) for count in learning.score(dequantise(words, model.exponent))]
 
 
 def _row(

@@ -16,6 +16,7 @@ failed verification or a run that could not end well.
     │   └── MissingExtraError        an optional library that is asked for is not installed
     ├── CodecError                   numbers and bytes that have no exact meaning (exit 2)
     │   ├── WeightRangeError         NaN, infinity or out of the fixed-point range
+    │   ├── WordRangeError           an update whose word does not fit 32 bits
     │   ├── ModelShapeError          arrays that do not fit the model description
     │   ├── MalformedError           bytes that do not decode
     │   └── NonCanonicalError        bytes that decode, but are another spelling of the same value
@@ -185,6 +186,24 @@ class WeightRangeError(CodecError):
     def message(self) -> str:
         fix = "lower the learning rate, or the model's exponent"
         return f"weight {self.index} is {self.value!r}, outside of ±{self.limit:g}: {fix}"
+
+
+@dataclass(eq=False)
+class WordRangeError(CodecError):
+    """A word of an update, with what is fed back or after rounding, does not fit 32 bits.
+
+    Attributes:
+        index: position in the flattened model.
+        word: its value.
+    """
+
+    index: int
+    word: int
+
+    @property
+    def message(self) -> str:
+        fix = "lower learning.exponent or the learning rate, or check for divergence"
+        return f"word {self.index} of the update is {self.word}, which does not fit 32 bits; {fix}"
 
 
 @dataclass(eq=False)

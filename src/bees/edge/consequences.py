@@ -112,7 +112,7 @@ def happen(
         energy_j=energy_j,
         raw_bytes_sent=np.where(decision, uplink_bytes, 0.0),
         uplink_bytes=uplink_bytes,
-        downlink_bytes=np.where(begins, situation.radio.update_bytes, 0.0),
+        downlink_bytes=np.where(begins, situation.model_bytes, 0.0),
         latency_s=latency_s,
         agreement_s=agreement.time_s,
         total_energy_j=float(energy_j.sum()),
@@ -156,13 +156,13 @@ def _agreement(
     scenario: Scenario, situation: Situation, decision: NDArray[np.bool_], arrives: NDArray[np.bool_]
 ) -> Agreement:
     """Of an update for each that arrives, a delegation for each that offloads, an attestation each, and the result."""
-    size_bytes = situation.radio.update_bytes
     at_server = sum_by_group(arrives, situation.cell, situation.cells)
+    bytes_at_server = sum_by_group(arrives * situation.update_bytes, situation.cell, situation.cells)
     transactions = float(at_server.sum()) + int((decision & arrives).sum()) + situation.cells + 1
     return agree(
         scenario.backhaul,
         situation.cells,
         transactions,
-        float(at_server.sum()) * size_bytes,
-        float(at_server.max()) * size_bytes,
+        float(bytes_at_server.sum()),
+        float(bytes_at_server.max()),
     )

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def check_feasible(
-    scenario: Scenario, gain: NDArray[np.float64], samples: NDArray[np.int64], raw_bytes: NDArray[np.float64]
+    scenario: Scenario,
+    gain: NDArray[np.float64],
+    samples: NDArray[np.int64],
+    raw_bytes: NDArray[np.float64],
+    update_bytes: float,
 ) -> None:
     """Refuse a radio that carries nothing, and a deadline that nobody can meet even with the whole band to itself.
 
@@ -29,6 +33,7 @@ def check_feasible(
         gain: h_k without fading, shape (K,).
         samples: n_k, shape (K,).
         raw_bytes: L_k of Eq. 6 for an offloading UE, shape (K,).
+        update_bytes: L_k of Eq. 6 for one that computes.
 
     Raises:
         ScenarioError: names the key.
@@ -42,7 +47,7 @@ def check_feasible(
     deadline_s = scenario.timing.deadline_s
     if deadline_s == 0:
         return
-    fastest_s = float(least_time_s(scenario, rate, samples, raw_bytes).min())
+    fastest_s = float(least_time_s(scenario, rate, samples, raw_bytes, update_bytes).min())
     if fastest_s > deadline_s:
         problem = (
             f"no update can arrive in time: the fastest UE needs {fastest_s:.3g} s with the whole band to itself; "
@@ -58,7 +63,11 @@ def best_rate_bits_per_s(scenario: Scenario, gain: NDArray[np.float64]) -> NDArr
 
 
 def least_time_s(
-    scenario: Scenario, rate_bits_per_s: NDArray[np.float64], samples: NDArray[np.int64], raw_bytes: NDArray[np.float64]
+    scenario: Scenario,
+    rate_bits_per_s: NDArray[np.float64],
+    samples: NDArray[np.int64],
+    raw_bytes: NDArray[np.float64],
+    update_bytes: float,
 ) -> NDArray[np.float64]:
     """What the faster choice of each UE takes at least, seconds, shape (K,); under fading, computing alone."""
     computation = scenario.computation
@@ -74,7 +83,7 @@ def least_time_s(
         return np.minimum(local_s, server_s)
     # Raw data that were sent once need not be sent again.
     raw_s = 0.0 if scenario.offloading.raw_data_sent == "once" else transmission_time_s(raw_bytes, rate_bits_per_s)
-    update_s = transmission_time_s(scenario.radio.update_bytes, rate_bits_per_s)
+    update_s = transmission_time_s(update_bytes, rate_bits_per_s)
     return np.minimum(local_s + update_s, server_s + raw_s)
 
 

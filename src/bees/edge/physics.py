@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bees.core.errors import NoDeviceLeftError, ScenarioError
+from bees.core.fixed_point import WORD_BYTES
+from bees.core.update_codec import encoded_bytes
 from bees.edge.battery import check_battery, debit, initial_charge_j, is_charged
 from bees.edge.channel import transmit_power_w
 from bees.edge.computation import check_computation, computation_time_s, draw_cycles, local_iterations
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from bees.scenario import Scenario
 
 MNIST_SAMPLE_BYTES = 28 * 28
+MLP_PARAMETERS = 19_885
+"""P of the 784-25-10 perceptron, whose 4 bytes each are the paper's 80 KB."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Edge:
         mean_gain: h_k without what changes from block to block, shape (K,).
         samples: n_k, shape (K,).
         sample_bytes: size of one raw sample, for ``raw_data_reading = "actual"``.
+        update_bytes: L_k of a UE that computes, under the reading ``update_reading``.
+        model_bytes: what a download of w_g has, likewise.
         policy: decides d_k.
     """
 
@@ -60,6 +66,8 @@ class Edge:
     mean_gain: NDArray[np.float64]
     samples: NDArray[np.int64]
     sample_bytes: int
+    update_bytes: float
+    model_bytes: float
     policy: Policy
 
 
@@ -68,6 +76,7 @@ def build_edge(
     samples: ArrayLike,
     *,
     sample_bytes: int = MNIST_SAMPLE_BYTES,
+    parameters: int = MLP_PARAMETERS,
     policy: Policy | None = None,
 ) -> Edge:
     """The edge world of a scenario.
@@ -76,6 +85,7 @@ def build_edge(
         scenario: the experiment.
         samples: n_k, one for each UE or one for all.
         sample_bytes: size of one raw sample.
+        parameters: P of the model, for ``update_reading = "encoded"``.
         policy: decides d_k in place of the scenario's policy.
 
     Raises:
@@ -88,17 +98,20 @@ def build_edge(
     if given.shape not in {(), (world.devices,)} or (given < 0).any():
         problem = f"samples per UE must be {world.devices} numbers of at least 0, not of shape {given.shape}"
         raise ScenarioError("scenario", problem, "topology.devices", world.devices)
+    update_bytes, model_bytes = sizes_bytes(scenario, parameters)
     edge = Edge(
         scenario=scenario,
         world=world,
         mean_gain=shadowed_gain(scenario.radio, world.distance_m, scenario.seed),
         samples=np.broadcast_to(given, (world.devices,)),
         sample_bytes=sample_bytes,
+        update_bytes=update_bytes,
+        model_bytes=model_bytes,
         policy=policy or find_policy(scenario.offloading.policy),
     )
     if edge.policy is joint_optimum:
         check_optimum(scenario, world)
-    check_feasible(scenario, edge.mean_gain, edge.samples, raw_bytes(edge))
+    check_feasible(scenario, edge.mean_gain, edge.samples, raw_bytes(edge), update_bytes)
     return edge
 
 
@@ -165,6 +178,7 @@ def simulate_physics(
     samples: ArrayLike,
     *,
     sample_bytes: int = MNIST_SAMPLE_BYTES,
+    parameters: int = MLP_PARAMETERS,
     policy: Policy | None = None,
 ) -> PhysicsHistory:
     """All blocks of a scenario without learning: the same rounds, to the bit, as the full simulation has.
@@ -173,13 +187,14 @@ def simulate_physics(
         scenario: the experiment.
         samples: n_k, one for each UE or one for all.
         sample_bytes: size of one raw sample.
+        parameters: P of the model, for ``update_reading = "encoded"``.
         policy: decides d_k in place of the scenario's policy.
 
     Raises:
         ScenarioError: the scenario makes no world; names the key at fault.
         NoDeviceLeftError: every battery is empty, and nothing charges it.
     """
-    edge = build_edge(scenario, samples, sample_bytes=sample_bytes, policy=policy)
+    edge = build_edge(scenario, samples, sample_bytes=sample_bytes, parameters=parameters, policy=policy)
     state = EdgeState.start(initial_charge_j(scenario.battery, edge.world.devices, scenario.seed))
     rows: list[dict[str, float]] = []
     for block in range(1, scenario.blocks + 1):
@@ -204,7 +219,7 @@ def observe(edge: Edge, block: int, state: EdgeState) -> Situation:
     iterations = local_iterations(computation, scenario.learning.epochs)
     gain = block_gain(radio, edge.mean_gain, scenario.seed, block)
     takes_part = is_charged(state.charge_j)
-    downloads = download(radio, radio.update_bytes, gain, world.server_of_device, world.servers, takes_part)
+    downloads = download(radio, edge.model_bytes, gain, world.server_of_device, world.servers, takes_part)
     contends = radio.sharing == "contending"
     return Situation(
         radio=radio,
@@ -219,7 +234,7 @@ def observe(edge: Edge, block: int, state: EdgeState) -> Situation:
         raw_sent=state.raw_sent,
         gain=gain,
         raw_bytes=raw_bytes(edge),
-        update_bytes=np.broadcast_to(radio.update_bytes, (world.devices,)),
+        update_bytes=np.broadcast_to(edge.update_bytes, (world.devices,)),
         local_compute_s=computation_time_s(iterations, cycles.device, edge.samples, computation.cpu_frequency_hz),
         server_compute_s=computation_time_s(
             iterations, cycles.server, edge.samples, computation.server_cpu_frequency_hz
@@ -237,7 +252,15 @@ def observe(edge: Edge, block: int, state: EdgeState) -> Situation:
         download_s=downloads.time_s,
         download_j=downloads.energy_j,
         radiated_j=float(downloads.server_energy_j.sum()),
+        model_bytes=edge.model_bytes,
     )
+
+
+def sizes_bytes(scenario: Scenario, parameters: int) -> tuple[float, float]:
+    """Of an update and of w_g, under the reading ``update_reading``."""
+    if scenario.radio.update_reading == "published":
+        return scenario.radio.update_bytes, scenario.radio.update_bytes
+    return float(encoded_bytes(scenario.learning.update_encoding, parameters)), float(parameters * WORD_BYTES)
 
 
 def raw_bytes(edge: Edge) -> NDArray[np.float64]:

@@ -38,6 +38,7 @@ class Situation:
         download_s: until it has w_g.
         download_j: what that takes from its battery.
         radiated_j: what all servers together radiate for that, joule.
+        model_bytes: of w_g, as it is downloaded.
     """
 
     radio: Radio
@@ -60,6 +61,7 @@ class Situation:
     download_s: NDArray[np.float64]
     download_j: NDArray[np.float64]
     radiated_j: float = 0.0
+    model_bytes: float = 0.0
 
     @property
     def devices(self) -> int:

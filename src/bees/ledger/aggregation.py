@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bees.core.errors import ContractError, MissingBlobError
-from bees.core.fixed_point import bytes_to_words, words_to_bytes
+from bees.core.errors import CodecError, ContractError, MissingBlobError
+from bees.core.fixed_point import words_to_bytes
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.execution import ContractResult
 
@@ -67,20 +67,22 @@ class ContractExecutor:
         eligible = state.ballot.eligible if state.ballot else ()
         correct, samples = [e.correct for e in eligible], [e.samples for e in eligible]
         picked = [eligible[i] for i in contract.select(correct, samples, state.genesis.top_m)]
-        updates = [self._words(state, update) for update in picked]
         previous = self.models.get(state.model)
         if previous is None:
             raise MissingBlobError(state.model)
+        updates = [self._words(state, update, previous) for update in picked]
         words = contract.aggregate([e.samples for e in picked], updates, previous)
         model = hash_model(words_to_bytes(words))
         self.models = {state.model: previous, model: words}
         return ContractResult(tuple(e.device for e in picked), model)
 
-    def _words(self, state: State, update: EligibleUpdate) -> Words:
+    def _words(self, state: State, update: EligibleUpdate, previous: Words) -> Words:
         data = self._read_update(update.commitment)
         if data is None or commit_to_update(update.device, state.round, data) != update.commitment:
             raise MissingBlobError(update.commitment)
-        if len(data) != state.genesis.model.update_bytes:
+        try:
+            return state.genesis.model.read_update(data, previous)
+        except CodecError as error:
             # All servers read the same bytes, so this is a fact about the ballot, and the round will be skipped.
-            raise ContractError(f"the update of device {update.device} has {len(data)} bytes, which is no model")
-        return bytes_to_words(data)
+            problem = f"the update of device {update.device} has {len(data)} bytes, which is no model: {error}"
+            raise ContractError(problem) from error

@@ -5,30 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bees.core.errors import ContractError
+from bees.core.errors import CodecError, ContractError, MissingBlobError
 from bees.ledger.commitments import commit_to_update
 from bees.ledger.state import Phase
 from bees.ledger.transactions import Attest, Publish
 
 if TYPE_CHECKING:
+    from bees.core.fixed_point import Words
     from bees.ledger.execution import ContractRunner
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from bees.protocol.signer import Signer
 
 Evaluate = Callable[[Sequence[bytes]], Sequence[int]]
-"""For each update's raw words: how many of the T evaluation samples its model gets right."""
+"""For the bytes of each update: how many of the T evaluation samples its model gets right."""
 
 
-def held_updates(state: State, read_update: Callable[[bytes], bytes | None]) -> dict[int, bytes]:
-    """The updates of the round whose bytes are at hand and are what was committed, by device, ascending."""
-    size = state.genesis.model.update_bytes
+def held_updates(
+    state: State, read_update: Callable[[bytes], bytes | None], global_model: Words | None = None
+) -> dict[int, bytes]:
+    """The updates of the round whose bytes are at hand, are what was committed, and are a model; by device, ascending.
+
+    Args:
+        state: after the last block.
+        read_update: gives the bytes of a committed update, or None.
+        global_model: words of w_g(t-1), shape (P,); where updates are ``words``, they are read without it.
+
+    Raises:
+        MissingBlobError: updates are differences to w_g(t-1), and that is not at hand.
+    """
+    if global_model is None and state.genesis.model.update_encoding != "words":
+        raise MissingBlobError(state.model)
     held: dict[int, bytes] = {}
     for device, update in sorted(state.updates.items()):
         data = read_update(update.commitment)
-        if data is not None and len(data) == size and commit_to_update(device, state.round, data) == update.commitment:
+        if data is None or not _is_model(state, data, global_model):
+            continue
+        if commit_to_update(device, state.round, data) == update.commitment:
             held[device] = data
     return held
+
+
+def _is_model(state: State, data: bytes, global_model: Words | None) -> bool:
+    try:
+        state.genesis.model.read_update(data, global_model)
+    except CodecError:
+        return False
+    return True
 
 
 def attest(signer: Signer, server: int, state: State, held: Mapping[int, bytes], evaluate: Evaluate) -> Signed | None:

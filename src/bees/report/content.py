@@ -30,6 +30,7 @@ READINGS: Final = {
     "radio.path_loss_exponent": "γ is not given.",
     "radio.sharing": "How UEs share the 20 MHz is not said.",
     "radio.raw_data_reading": "80 MB are printed for data that has 0.47 MB.",
+    "radio.update_reading": "80 KB are printed for whatever an update really has.",
     "computation.cpu_frequency_hz": "f_k is not given.",
     "computation.local_iterations": "L of Eq. 4 and 7 is not given.",
     "computation.iterations_reading": "L of Eq. 4 may or may not be the epochs that are trained.",

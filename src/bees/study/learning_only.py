@@ -14,6 +14,7 @@ from bees.contract.description import describe_virtual_machine
 from bees.contract.library import load_contract_code
 from bees.contract.vm import VirtualMachine
 from bees.core.fixed_point import dequantise, quantise
+from bees.experiment import make_speller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,13 @@ def learning_rounds(scenario: Scenario, world: LearningWorld) -> Iterator[tuple[
     machine = VirtualMachine(describe_virtual_machine(fuel_limit=scenario.ledger.fuel))
     contract = machine.load(load_contract_code(scenario.ledger.contract))
     exponent = world.model.description.exponent
+    speller = make_speller(scenario.learning, world.model.description)
     words, everybody = world.initial_words, np.arange(len(world.samples))
     samples = [int(n) for n in world.samples]
     for t in range(1, scenario.blocks + 1):
-        updates = quantise(world.trainer.train(dequantise(words, exponent), t, everybody), exponent)
+        trained = quantise(world.trainer.train(dequantise(words, exponent), t, everybody), exponent)
+        sent = [speller.spell(device, own, words) for device, own in enumerate(trained)]
+        updates = np.stack([speller.model.read_update(data, words) for data in sent])
         correct = [int(c) for c in world.score(dequantise(updates, exponent))]
         picked = contract.select(correct, samples, scenario.ledger.top_m)
         words = contract.aggregate([samples[i] for i in picked], [updates[i] for i in picked], words)
