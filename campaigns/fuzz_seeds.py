@@ -10,9 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import wasmtime
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from bees.contract.library import contract_names, load_contract_code
 from bees.core.canonical import encode
@@ -101,13 +102,12 @@ def write_run_folder(path: Path) -> None:
     """A small finished run with a chain; its numbers are made up, since only their form matters here."""
     scenario = Scenario(name="tiny", blocks=2, topology=Topology(servers=4, devices=4), ledger=Ledger(top_m=2))
     folder = RunFolder(path, scenario, "bees run tiny")
+    kinds: dict[object, object] = {int: 4, float: 0.5, str: "ab" * 32, int | None: 2, tuple[int, ...]: (1, 3)}
     for t in (1, 2):
-        numbers = dict.fromkeys(("best_local_accuracy", "mean_local_accuracy", "accuracy"), 0.5)
-        sums = {name: 1.5 * t for name in RoundRow.__struct_fields__ if name.endswith(("_j", "_s"))}
-        counts = {"active_devices": 4, "offloading_devices": 1, "eligible_updates": 4, "height": 3 * t}
-        folder.add_round(RoundRow(block=t, selected=(1, 3), main_node=2, model="ab" * 32, **numbers, **sums, **counts))
-    flags, zeros = np.zeros((2, 4), dtype=np.bool_), np.zeros((2, 4))
-    trace = DeviceTrace(flags, ~flags, zeros, zeros, zeros, zeros)
+        values = {field.name: kinds[field.type] for field in fields(RoundRow)}
+        folder.add_round(msgspec.convert(values | {"block": t, "height": 3 * t}, RoundRow))
+    nothing: dict[str, Any] = {name: np.zeros((2, 4)) for name in DeviceTrace.__dataclass_fields__}
+    trace = DeviceTrace(**nothing)
     np.savez_compressed(path / "devices.npz", allow_pickle=False, **trace.as_arrays())
     world().write_chain(folder.chain)
     folder.set_status("finished", blocks_done=2, blocks=2, seconds=1.5)
