@@ -53,7 +53,7 @@ def test_nothing_is_left_but_what_is_needed() -> None:
     assert [liar.behaviours for liar in smallest.lying_devices] == [("no model",)]
     assert smallest.liars == ()
     assert smallest.delegating == ()
-    assert (smallest.loss, smallest.duplication, smallest.longest_delay_us, smallest.rounds) == (0.0, 0.0, 0, 1)
+    assert (smallest.loss, smallest.duplication, smallest.longest_delay_us, smallest.rounds) == (0.0, 0.0, 2_000, 1)
     assert smallest.heals_at_us == 1_000_000  # a crashed server is back before that
 
 
