@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
+import bees.ledger.commitments
 from bees.faults.disk import Disk
 from bees.faults.plan import Crash, Liar, Partition, Plan, draw_plan
 from bees.faults.play import play
@@ -55,6 +58,20 @@ def assert_seen(
     monkeypatch.undo()
     shared_world.cache_clear()
     assert play(plan).result.violation == ""
+
+
+def test_an_update_that_is_not_bound_to_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then a device that copies the commitment of another is credited with its update."""
+
+    def pack_no_device(form: str, _device: int, round_: int) -> bytes:
+        return struct.pack(form, 0, round_)
+
+    def unbind() -> None:
+        monkeypatch.setattr(bees.ledger.commitments, "struct", SimpleNamespace(pack=pack_no_device))
+
+    thieves = tuple(Liar(device, ("stolen commitment",)) for device in (4, 5))
+    plans = (directed(seed, (), devices=6, lying_devices=thieves, rounds=3) for seed in range(8))
+    assert_seen("attribution", plans, monkeypatch, unbind)
 
 
 def test_a_replica_that_forgets_at_a_restart_what_it_has_signed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,11 @@ class Watch:
         home = self._world.genesis.devices[device].server
         return update.server == home and (home in self._liars or (update.commitment, update.samples) == own)
 
+    def _is_stolen(self, device: int, update: bytes, round_: int) -> bool:
+        """Whether a lying device is credited with what an honest one has trained."""
+        honest = set(range(self._plan.devices)) - set(self._lying_devices)
+        return device in self._lying_devices and any(update == train(other, round_) for other in honest)
+
     def _check_ballot(self, state: State, honest: Collection[Node], now_us: int) -> None:
         """The eligible updates are those that 2f+1 servers hold, with the score that honest servers count."""
         ballot = {} if state.ballot is None else {e.device: e for e in state.ballot.eligible}
@@ -156,6 +161,9 @@ class Watch:
             if not held:
                 story = f"no honest server has the bytes of device {device} in round {state.round}, which is eligible"
                 raise InvariantError("availability", story, now_us)
+            if self._is_stolen(device, held[0], state.round):
+                story = f"the update of device {device} in round {state.round} is that of an honest device"
+                raise InvariantError("attribution", story, now_us)
             if update.correct != evaluate(held[:1])[0]:
                 story = f"device {device} in round {state.round} has score {update.correct}, not an honest count"
                 raise InvariantError("liars do not move a median", story, now_us)

@@ -153,6 +153,9 @@ class Node:
         self._seen_height = self.replica.height
         state, decided = self.state, self.replica.last_decision
         self._on_block(self, state)
+        for signed in decided[0].batch.transactions if decided is not None else ():
+            # A liar tells others another story than this server; in a block the stories meet.
+            self._accuse(self._witness.hear(state, signed))
         if decided is not None and state.phase is Phase.COLLECT and state.phase_opened == state.height:
             self._closing = (state, decided[0].header, decided[1])
             self._witness.forget(state.round - 1)
@@ -239,13 +242,15 @@ class Node:
         self._heard.add(signed.signature)
         if not self._is_authentic(signed):
             return
-        accusation = self._witness.hear(self.state, signed)
-        if accusation is not None:
-            self._submit(accusation)
+        self._accuse(self._witness.hear(self.state, signed))
         with suppress(TransactionError, MissingBlobError):
             self.replica.submit(signed)
         for found in self._witness.judge(self.state, self.executor):
             self._submit(found)
+
+    def _accuse(self, accusation: Signed | None) -> None:
+        if accusation is not None:
+            self._submit(accusation)
 
     def _is_authentic(self, signed: Signed) -> bool:
         try:

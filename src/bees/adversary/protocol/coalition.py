@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from bees.ledger.transactions import Update
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -44,7 +47,7 @@ class Coalition:
     rng: np.random.Generator
     counts: Counter[str]
     _proposed: dict[tuple[int, int], list[Proposal]] = field(default_factory=dict[tuple[int, int], "list[Proposal]"])
-    _heard: list[Signed] = field(default_factory=list["Signed"])
+    _heard: deque[Signed] = field(default_factory=lambda: deque["Signed"](maxlen=_HEARD_LIMIT))
 
     def note_proposal(self, proposal: Proposal) -> None:
         """Remember the different proposals of a round of consensus."""
@@ -56,14 +59,23 @@ class Coalition:
         """The different proposals of a round of consensus that a liar has heard or made."""
         return self._proposed.get((height, consensus_round), [])
 
+    def blocks_at(self, height: int) -> list[bytes]:
+        """All blocks that were proposed at a height, in any round of consensus."""
+        return [p.block for (h, _), proposals in self._proposed.items() if h == height for p in proposals]
+
     def note_transaction(self, signed: Signed) -> None:
         """Remember a transaction, to replay it later."""
-        if len(self._heard) < _HEARD_LIMIT:
-            self._heard.append(signed)
+        self._heard.append(signed)
 
     def any_heard(self) -> Signed | None:
         """One of the transactions that a liar has heard."""
         return self._heard[int(self.rng.integers(len(self._heard)))] if self._heard else None
+
+
+    def update_of_another(self, device: int, round_: int) -> Update | None:
+        """An Update of this round that another device has signed, if a liar has heard one."""
+        bodies = (signed.body for signed in self._heard)
+        return next((b for b in bodies if isinstance(b, Update) and b.round == round_ and b.device != device), None)
 
 
 @dataclass

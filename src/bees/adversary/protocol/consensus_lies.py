@@ -14,7 +14,7 @@ from bees.core.canonical import decode, encode
 from bees.core.errors import CodecError
 from bees.core.hashes import digest
 from bees.engines.messages import Decision, Proposal, Vote, sign_proposal
-from bees.ledger.block import Batch, Block, Header, block_id, vote_bytes
+from bees.ledger.block import Batch, Block, Commit, CommitSignature, Header, block_id, vote_bytes
 from bees.ledger.transactions import Signed
 from bees.protocol.messages import Gossip
 
@@ -43,11 +43,8 @@ def vote_twice(liar: Liar, receiver: int, payload: object) -> tuple[object, ...]
     """Vote for what the receiver was proposed, so that both halves find their quorum if liars can make it one."""
     if not isinstance(payload, Vote) or payload.server != liar.index:
         return (payload,)
-    known = [
-        block_id(b.header)
-        for b in map(_block_of, liar.coalition.proposals(payload.height, payload.consensus_round))
-        if b
-    ]
+    proposals = liar.coalition.proposals(payload.height, payload.consensus_round)
+    known = [block_id(block.header) for p in proposals if (block := _block_of(p.block)) is not None]
     if len(known) < 2:  # noqa: PLR2004  # two stories
         choice = payload.block if liar.is_left(receiver) else None
     else:
@@ -60,7 +57,7 @@ def propose_garbage(liar: Liar, _receiver: int, payload: object) -> tuple[object
     """Propose bytes that are no block, or a block that leads to another state or holds what nobody has signed."""
     if not isinstance(payload, Proposal) or payload.proposer != liar.index:
         return (payload,)
-    block = _block_of(payload)
+    block = _block_of(payload.block)
     kind = (payload.height + payload.consensus_round) % 3
     if block is None or kind == 0:
         garbage = digest("garbage", payload.block)
@@ -104,22 +101,27 @@ def vote_for_others(liar: Liar) -> Sends:
     return [(receiver, vote) for receiver in range(len(liar.genesis.servers))]
 
 
-def forge_decision(_liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
-    """Answer who lags behind with an empty block that too few have signed."""
+def forge_decision(liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
+    """Answer who lags behind with another valid block of that height, which only the liars have signed."""
     if not isinstance(payload, Decision):
         return (payload,)
-    block = _block_of(payload)
-    if block is None:
-        return (payload,)
-    header = replace(block.header, transactions=Batch(()).root)
-    return (
-        Decision(payload.height, encode(Block(header, Batch(()))), replace(payload.commit, block_id=block_id(header))),
-    )
+    for data in liar.coalition.blocks_at(payload.height):
+        block = _block_of(data)
+        if block is not None and data != payload.block:
+            return (Decision(payload.height, data, _commit_of_liars(liar, block, payload.commit.consensus_round)),)
+    return ()
+
+
+def _commit_of_liars(liar: Liar, block: Block, consensus_round: int) -> Commit:
+    height, name = block.header.height, block_id(block.header)
+    message = vote_bytes(liar.genesis.chain_id, height, consensus_round, "precommit", name)
+    signatures = tuple(CommitSignature(k, key.sign(message)) for k, key in sorted(liar.coalition.keys.items()))
+    return Commit(height, consensus_round, name, signatures)
 
 
 def _other_block(liar: Liar, proposal: Proposal) -> bytes:
     """A block that is as valid, of other transactions; the same one if there is none."""
-    block = _block_of(proposal)
+    block = _block_of(proposal.block)
     if block is None or proposal.valid_round != -1:
         return proposal.block
     return _block(liar, block.batch.transactions[: len(block.batch.transactions) // 2])
@@ -137,8 +139,8 @@ def _proposal_of(liar: Liar, like: Proposal, block: bytes) -> Proposal:
     return sign_proposal(liar.key, chain_id, like.height, like.consensus_round, like.valid_round, block, liar.index)
 
 
-def _block_of(message: Proposal | Decision) -> Block | None:
+def _block_of(data: bytes) -> Block | None:
     try:
-        return decode(message.block, Block)
+        return decode(data, Block)
     except CodecError:
         return None

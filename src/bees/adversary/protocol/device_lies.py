@@ -50,14 +50,12 @@ def commit_to_no_model(device: LyingDevice, _receiver: int, payload: object) -> 
 
 
 def steal_commitment(device: LyingDevice, _receiver: int, payload: object) -> tuple[object, ...]:
-    """Claim the update of another device by its commitment."""
+    """Claim the update of another device by its commitment, and send nothing before one is heard."""
     own = _own(device, payload)
     if own is None:
         return (payload,)
-    heard = device.coalition.any_heard()
-    if heard is None or not isinstance(heard.body, Update):
-        return (payload,)
-    return (_gossip(device, replace(own, commitment=heard.body.commitment)),)
+    other = device.coalition.update_of_another(device.index, own.round)
+    return () if other is None else (_gossip(device, replace(own, commitment=other.commitment)),)
 
 
 def overstate_samples(device: LyingDevice, _receiver: int, payload: object) -> tuple[object, ...]:

@@ -53,7 +53,13 @@ def attest_falsely(liar: Liar, _receiver: int, payload: object) -> tuple[object,
         return (payload,)
     devices = tuple(sorted(liar.state.updates))
     score = liar.genesis.evaluation_samples if liar.coalition.inflates else 0
-    return (Gossip(sign(replace(own, devices=devices, correct=(score,) * len(devices)), liar.key)),)
+    lie = sign(replace(own, devices=devices, correct=(score,) * len(devices)), liar.key)
+    if isinstance(payload, Gossip):
+        # A liar that proposes must not put the truth of its honest program into its own block.
+        mempool = liar.find_replica().mempool
+        mempool.pop(payload.signed.signature, None)
+        mempool[lie.signature] = lie
+    return (Gossip(lie),)
 
 
 def attest_twice(liar: Liar, receiver: int, payload: object) -> tuple[object, ...]:
