@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,11 +17,15 @@ from bees.contract.vm import VirtualMachine
 from bees.core.errors import ContractError, MissingBlobError
 from bees.core.fixed_point import bytes_to_words, words_to_bytes
 from bees.core.keys import SigningKey
+from bees.core.model import describe
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.genesis import SignedGenesis, sign_genesis
 from bees.ledger.replay import replay
 from bees.ledger.state import Ballot, EligibleUpdate, State, initial_state
+
+if TYPE_CHECKING:
+    from bees.core.update_codec import UpdateEncoding
 
 FEDAVG, ARGMAX = load_contract_code("fedavg"), load_contract_code("argmax")
 
@@ -114,6 +118,35 @@ def test_an_update_that_is_no_model_leaves_the_contract_without_result(machine: 
     executor = Executor(machine)
     state = balloted(executor, {0: (10, 5, weights(0, 1)), 1: (10, 5, bytes(length))})
     with pytest.raises(ContractError, match=f"device 1 has {length} bytes"):
+        executor.run(state)
+
+
+@pytest.mark.parametrize("encoding", ["delta16", "delta8"])
+def test_differences_are_added_to_the_global_model_before_they_are_averaged(
+    machine: VirtualMachine, encoding: UpdateEncoding
+):
+    model, executor = describe("tiny", [("w", (3, 3)), ("b", (3,))], 24, encoding), Executor(machine)
+    trained = [W0 + d * np.arange(PARAMETERS, dtype=np.int32) for d in (2, 4)]
+    updates = {d: (10, 5, model.spell_update(words, W0)) for d, words in enumerate(trained)}
+    result = executor.run(balloted(executor, updates, model=model))
+    assert executor.models[result.model].tolist() == (W0 + 3 * np.arange(PARAMETERS)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (bytes([0, *bytes(PARAMETERS - 1)]), "12 bytes"),
+        (bytes([26, 64, *bytes(PARAMETERS - 1)]), "shift by 26"),
+        (bytes([1, 1, *bytes(PARAMETERS - 1)]), "canonical"),
+        (bytes([25, 127, *bytes(PARAMETERS - 1)]), "32 bits"),
+    ],
+)
+def test_a_difference_that_leads_to_no_model_leaves_the_contract_without_result(
+    machine: VirtualMachine, data: bytes, problem: str
+):
+    model, executor = describe("tiny", [("w", (3, 3)), ("b", (3,))], 24, "delta8"), Executor(machine)
+    state = balloted(executor, {0: (10, 5, bytes(13)), 1: (10, 5, data)}, model=model)
+    with pytest.raises(ContractError, match=f"device 1 has {len(data)} bytes, which is no model: .*{problem}"):
         executor.run(state)
 
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from bees.core.errors import DoubleSignError, MissingBlobError, VirtualMachineError
+from bees.core.model import describe
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.execution import ContractResult
 from bees.ledger.refusals import InvalidTransactionError
@@ -13,7 +15,7 @@ from bees.ledger.state import ServerAccount
 from bees.ledger.transactions import Attest
 from bees.protocol.server import attest, held_updates, publish
 from bees.protocol.signer import MemoryJournal, Signer
-from ledger.world import DEVICES, FAILING_CONTRACT, SERVER_KEYS, SERVERS, World, weights
+from ledger.world import DEVICES, FAILING_CONTRACT, PARAMETERS, SERVER_KEYS, SERVERS, W0, World, weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +94,22 @@ def test_a_copied_commitment_gives_no_claim_on_anothers_update():
     stolen = commit_to_update(0, 1, weights(0, 1))
     world.block(world.update(0), world.update(3, commitment=stolen))
     assert list(held_updates(world.state, world.runner.blobs.get)) == [0]
+
+
+def test_differences_are_held_only_if_they_lead_from_the_global_model_to_a_model():
+    model = describe("tiny", [("w", (3, 3)), ("b", (3,))], 24, "delta8")
+    world = World.of(model=model)
+    state = world.state
+    near, far = np.array(W0), np.full(PARAMETERS, 2**31 - 1, np.int32)
+    right, beyond = bytes([0, *range(PARAMETERS)]), bytes([20, 127, *bytes(PARAMETERS - 1)])
+    sent = [(commit_to_update(d, 1, u), u) for d, u in enumerate((right, beyond, bytes([3, *right[1:]]), right[:-1]))]
+    world.runner.blobs.update(sent)
+    world.block(*(world.update(device, commitment=name) for device, (name, _) in enumerate(sent)))
+    assert held_updates(world.state, world.runner.blobs.get, near) == {0: right, 1: beyond}
+    assert held_updates(world.state, world.runner.blobs.get, far) == {}
+    with pytest.raises(MissingBlobError) as error:
+        held_updates(world.state, world.runner.blobs.get)
+    assert error.value.commitment == state.model
 
 
 # Attesting

@@ -133,8 +133,8 @@ def _read_steps(data: bytes | memoryview, parameters: int, encoding: UpdateEncod
 
 
 def _largest_shift(encoding: UpdateEncoding) -> int:
-    """At which the largest difference of two words is one step beyond half of what fits."""
-    return _DIFFERENCE_BITS + 1 - _BITS[encoding]
+    """At which every integer that needs a shift so large still leads from one word to another."""
+    return _DIFFERENCE_BITS - _BITS[encoding]
 
 
 def _smallest_shift(peak: int, bits: int) -> int:
