@@ -155,6 +155,18 @@ def make_new_folder(path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 @contextmanager
 def new_folder(path: Path) -> Generator[Path]:
     """A folder to fill, which must not exist yet and gets its name when it is filled.

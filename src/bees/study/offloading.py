@@ -273,6 +273,7 @@ def measure_policy(task: PolicyTask) -> PolicyRow:
         return PolicyRow(
             world=task.world, policy=task.policy, seed=task.seed, knobs=knobs, blocks=0, refused=error.problem
         )
+    totals: dict[str, Any] = {name: _total(course, name) for name in _SUMMED}
     return PolicyRow(
         world=task.world,
         policy=task.policy,
@@ -286,7 +287,7 @@ def measure_policy(task: PolicyTask) -> PolicyRow:
         arrived=tuple(int(row["arrived"]) for row in course.rows),
         charged=(*(int(row["charged"]) for row in course.rows), course.charged_at_end),
         pattern=course.pattern,
-        **{name: _total(course, name) for name in _SUMMED},
+        **totals,
     )
 
 
@@ -340,6 +341,26 @@ def describe(row: Row) -> str:
     if isinstance(row, PolicyRow):
         return f"{row.policy} in {row.world}: {row.energy_j:,.0f} J"
     return f"{row.policy} in {row.world}: {row.accuracy[-1]:.3f}"
+
+
+def summarise(rows: Sequence[Row]) -> list[dict[str, str | int | float | None]]:
+    """A line for each policy in each world and seed, with the accuracy where it was trained."""
+    learnt = {(row.world, row.policy, row.knobs): row.accuracy[-1] for row in rows if isinstance(row, LearningRow)}
+    return [
+        {
+            "world": row.world,
+            "policy": row.policy if row.seed == 0 else f"{row.policy} (seed {row.seed})",
+            "latency_s": round(row.latency_s, 2),
+            "energy_j": round(row.energy_j, 1),
+            "server_energy_j": round(row.server_energy_j, 1),
+            "arrived": sum(row.arrived),
+            "alive": row.charged[-1],
+            "raw_samples_shared": row.raw_samples_shared,
+            "accuracy": learnt.get((row.world, row.policy, row.knobs)),
+        }
+        for row in rows
+        if isinstance(row, PolicyRow) and row.refused is None
+    ]
 
 
 def _work_off(tasks: Sequence[Task], jobs: int) -> Iterable[list[Row]]:
