@@ -1,4 +1,4 @@
-"""Seeded histories by the thousand, and counterexamples beyond the bounds: ``docs/evidence/faults.json``.
+"""Seeded histories by the thousand, and counterexamples beyond the bounds: two files in ``docs/evidence``.
 
 * The campaign: 20 servers of which 6 lie, 8 devices, faults of all kinds; no history may break an invariant.
 * The proof that this could be seen: with 7 liars, blocks stall and a median is controlled; with 8, or with a quorum of
@@ -43,9 +43,9 @@ def main(
     folder: Annotated[
         Path | None, typer.Option(help="Keeps what was played. Default: runs/faults-<hash of the code>.")
     ] = None,
-    evidence: Annotated[Path, typer.Option(help="Where faults.json is written.")] = EVIDENCE,
+    evidence: Annotated[Path, typer.Option(help="Where the evidence is written.")] = EVIDENCE,
     counterexamples_only: Annotated[
-        bool, typer.Option("--counterexamples-only", help="Find these again, and write their plans, no faults.json.")
+        bool, typer.Option("--counterexamples-only", help="Find these again, and play no other histories.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -57,12 +57,12 @@ def main(
             hunt.name: _hunt(bar, index, folder / hunt.name, search, jobs, budget, evidence / "counterexamples")
             for index, hunt in enumerate(HUNTS)
         }
+        command = shlex.join(["python", "-m", "campaigns.faults", *sys.argv[1:]])
+        write_evidence("counterexamples", command, counterexamples, evidence)
         if counterexamples_only:
             raise typer.Exit(0 if _all_broken(counterexamples) else 1)
         mixed = _play_mixed(bar, folder / "mixed", histories, jobs)
-    command = shlex.join(["python", "-m", "campaigns.faults", *sys.argv[1:]])
-    results = {"settings": _described(MIXED), "histories": mixed, "counterexamples": counterexamples}
-    file = write_evidence("faults", command, results, evidence)
+    file = write_evidence("faults", command, {"settings": _described(MIXED), "histories": mixed}, evidence)
     plain(f"{mixed['histories']} histories, broken: {mixed['violations'] or 'none'}; {file.name}")
     if mixed["violations"] or not mixed["replayed_alike"] or not _all_broken(counterexamples):
         raise typer.Exit(1)
