@@ -66,7 +66,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "bees.ledger.merkle": ("ledger/test_merkle", "ledger/test_proofs"),
     "bees.ledger.proofs": ("ledger/test_proofs",),
     "bees.ledger.replay": ("ledger/test_replay",),
-    "bees.ledger.genesis": ("ledger/test_genesis", "ledger/test_block"),
+    "bees.ledger.genesis": ("ledger/test_genesis", "ledger/test_block", "ledger/test_records"),
     "bees.ledger.block": ("ledger/test_block", "ledger/test_proofs", "ledger/test_replay"),
     "bees.engines.tally": ("engines/test_tally", "engines/test_tendermint"),
     "bees.engines.tendermint": ("engines/test_tendermint",),

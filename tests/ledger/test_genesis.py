@@ -15,8 +15,13 @@ from bees.ledger.genesis import (
     DeviceRecord,
     DutyCosts,
     Genesis,
+    Hash,
+    Natural,
     PhaseLengths,
+    Positive,
+    PublicKey,
     ServerRecord,
+    Signature,
     SignedGenesis,
     check_genesis,
     sign_genesis,
@@ -112,7 +117,37 @@ def test_a_model_of_a_single_number_at_either_end_of_the_exponents_is_taken(expo
 
 
 def test_the_chain_id_is_the_hash_of_the_genesis_in_its_own_domain():
-    assert USUAL.chain_id == digest("genesis", encode(USUAL))
+    fresh = genesis()  # a chain id is computed once
+    assert fresh.chain_id == digest("genesis", encode(fresh))
+
+
+def test_servers_sign_the_chain_id_under_a_name_of_its_own():
+    fresh = genesis()
+    message = b"bees genesis\0" + fresh.chain_id
+    assert sign_genesis(fresh, SERVER_KEYS).signatures == tuple(key.sign(message) for key in SERVER_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths"), [(Hash, {32}), (PublicKey, {32}), (Signature, {64})], ids=["hash", "key", "signature"]
+)
+def test_hashes_keys_and_signatures_have_one_length(kind: Any, lengths: set[int]):
+    def is_taken(length: int) -> bool:
+        try:
+            msgspec.convert(bytes(length), kind)
+        except msgspec.ValidationError:
+            return False
+        return True
+
+    assert {length for length in range(130) if is_taken(length)} == lengths
+
+
+@pytest.mark.parametrize(("kind", "least"), [(Natural, 0), (Positive, 1)], ids=["natural", "positive"])
+def test_whole_numbers_end_where_their_encoding_does(kind: Any, least: int):
+    for number in (least, least + 1, 2**63 - 1):
+        assert msgspec.convert(number, kind) == number
+    for number in (least - 1, 2**63, 2**63 + 1, 2**64 - 1):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(number, kind)
 
 
 def test_sample_caps_may_sum_to_just_below_what_int64_sums_exactly():
