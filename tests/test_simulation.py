@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,11 +8,19 @@ import pytest
 
 import bees
 from bees.core.errors import NoDeviceLeftError
+from bees.core.fixed_point import words_to_bytes
 from bees.edge.physics import simulate_physics
-from bees.experiment import prepare, prepare_learning
+from bees.engines.audit import export_chain, verify_chain
+from bees.experiment import lay_groundwork, open_experiment, prepare, prepare_learning
+from bees.ledger.commitments import hash_model
+from bees.simulation import simulate
 from bees.study.learning_only import learning_rounds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bees.engines.local_chain import LocalChain
+    from bees.ledger.state import State
     from bees.results import RunResult
 
 SHORT = ["blocks=3"]
@@ -54,6 +63,77 @@ def test_a_search_without_ledger_finds_the_very_models_of_the_full_run(usual: Ru
     assert [accuracy for accuracy, _ in curve] == list(usual.accuracy)
     exponent = learning.model.description.exponent
     assert np.array_equal(np.ldexp(curve[-1][1].astype(np.float64), -exponent).astype(np.float32), usual.weights)
+
+
+def test_a_search_without_ledger_spells_updates_as_the_full_run_does(tmp_path: Path):
+    """And the chain of a run whose updates are differences verifies, also where servers do everything themselves."""
+    own = ["learning.update_encoding=delta8", *SHORT]
+    scenario = bees.load_scenario("quick", own)
+    with prepare(scenario, chain_file=tmp_path / "chain.db", share_checks=False) as experiment:
+        rows = [one.row for one in simulate(experiment)]
+    curve = list(learning_rounds(scenario, prepare_learning(scenario)))
+    assert [hash_model(words_to_bytes(words)).hex() for _, words in curve] == [row.model for row in rows]
+    verdict = verify_chain(tmp_path / "chain.db")
+    assert verdict.valid
+    assert verdict.model == rows[-1].model
+
+
+@pytest.mark.parametrize("blocks", [3, 4, 5, 8])
+def test_a_run_that_goes_on_finds_again_what_its_updates_have_left_unsaid(tmp_path: Path, blocks: int):
+    """Stopped between rounds or within one, after so many ledger blocks: rows and chain are those of one run."""
+    scenario = bees.load_scenario("quick", ["learning.update_encoding=delta8", *SHORT])
+    whole, cut = tmp_path / "whole.db", tmp_path / "cut.db"
+    with prepare(scenario, chain_file=whole) as experiment:
+        rows = [one.row for one in simulate(experiment)]
+    with prepare(scenario, chain_file=cut) as experiment:
+        stop_after(experiment.chain, blocks)
+        with pytest.raises(Stopped):
+            list(simulate(experiment))
+    with open_experiment(lay_groundwork(scenario), chain_file=cut, resumes=True) as experiment:
+        assert [one.row for one in simulate(experiment)] == rows
+    assert export_of(cut) == export_of(whole)
+
+
+class Stopped(Exception):  # noqa: N818  # it is what a test does, and no error
+    """Stands for a process that ends between two ledger blocks."""
+
+
+def stop_after(chain: LocalChain, blocks: int) -> None:
+    go_on = chain.next_block
+
+    def next_block() -> State:
+        if chain.state.height == blocks:
+            raise Stopped
+        return go_on()
+
+    chain.next_block = next_block
+
+
+def export_of(chain: Path) -> bytes:
+    out = BytesIO()
+    export_chain(chain, out)
+    return out.getvalue()
+
+
+def test_each_spelling_of_updates_and_of_what_they_leave_unsaid_gives_other_models(usual: RunResult):
+    finals = {hashes(usual)[-1]}
+    for encoding in ("delta16", "delta8"):
+        for fate in ("fed_back", "dropped"):
+            result = run(f"learning.update_encoding={encoding}", f"learning.quantisation_error={fate}")
+            finals.add(hashes(result)[-1])
+            assert abs(result.accuracy[-1] - usual.accuracy[-1]) < 0.1
+    assert len(finals) == 5
+    assert hashes(run("learning.quantisation_error=dropped")) == hashes(usual)
+
+
+def test_a_ue_pays_for_the_bytes_that_its_update_has():
+    own = ["radio.update_reading=encoded", "blocks=1"]
+    words, short = (run(*own, f"learning.update_encoding={name}").rounds[0] for name in ("words", "delta8"))
+    devices = words.active_devices
+    assert words.uplink_bytes == devices * 490 * 4
+    assert short.uplink_bytes == devices * (490 + 1)
+    assert words.downlink_bytes == short.downlink_bytes == devices * 490 * 4
+    assert short.transmission_energy_j == pytest.approx(words.transmission_energy_j * 491 / 1960)
 
 
 def test_physics_alone_gives_the_very_numbers_of_the_full_run(usual: RunResult):

@@ -23,12 +23,14 @@ from bees.engines.prove import prove_from_file, read_signed_genesis
 from bees.ledger.transactions import Delegate, Update
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from bees.contract.vm import VirtualMachine
     from bees.core.update_codec import UpdateEncoding
     from bees.engines.audit import ChainEntry
     from bees.ledger.block import VoteKind
+    from bees.ledger.genesis import Genesis
     from bees.ledger.transactions import Signed
 
 Spread = Literal["pull", "inline"]
@@ -104,8 +106,12 @@ class NetworkUsage:
         return self.device_to_server + self.server_to_device + self.between_servers
 
 
-def measure_traffic(path: Path) -> RoundTraffic:
+def measure_traffic(path: Path, machine: Callable[[Genesis], VirtualMachine] | None = None) -> RoundTraffic:
     """What the ledger of a chain file has sent; it is replayed once, for the proof.
+
+    Args:
+        path: the chain file.
+        machine: makes the virtual machine that the genesis describes; by default the one of this package.
 
     Raises:
         ChainFileError: the file cannot be read.
@@ -116,7 +122,7 @@ def measure_traffic(path: Path) -> RoundTraffic:
     transactions = [signed for entry in entries for signed in entry.block.batch.transactions]
     updates = [signed.body for signed in transactions if isinstance(signed.body, Update)]
     own = [signed for signed in transactions if _is_from_device(signed)]
-    proof = prove_from_file(path).proof
+    proof = prove_from_file(path, machine=machine).proof
     rounds, servers = proof.outcome.round, len(genesis.servers)
     return RoundTraffic(
         servers=servers,
