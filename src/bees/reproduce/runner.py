@@ -17,6 +17,7 @@ from bees import __version__
 from bees.core.hashes import digest
 from bees.edge.physics import simulate_physics
 from bees.experiment import split_data
+from bees.learning.models import build_model
 from bees.reproduce.curves import Curve, Reproduction
 from bees.run_folder import BROKEN_JSON, cannot_write, write_bytes
 from bees.runner import run, run_into_folder
@@ -166,7 +167,8 @@ def _run(folder: Path, job: Job, scenario: Scenario, identity: str, command: str
 def _physics(scenario: Scenario, identity: str) -> Measured:
     start = perf_counter()
     data = split_data(scenario)
-    physics = simulate_physics(scenario, data.samples, sample_bytes=data.sample_bytes)
+    parameters = build_model(scenario.learning, data.dataset).description.parameters
+    physics = simulate_physics(scenario, data.samples, sample_bytes=data.sample_bytes, parameters=parameters)
     return Measured(
         scenario=identity,
         accuracy=(),
