@@ -19,7 +19,7 @@ from bees.edge.history import row_of
 from bees.edge.physics import advance, build_edge, refuse_the_end, sense
 from bees.edge.state import EdgeState
 from bees.experiment import split_data
-from bees.scenario import Learning, Scenario, Topology
+from bees.scenario import Learning, Ledger, Scenario, Topology
 from bees.scenario_file import load_scenario
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def run_course(scenario: Scenario) -> Course:
     Raises:
         ScenarioError: the scenario makes no world, or one that the policy is not made for.
     """
-    samples, sample_bytes = _samples(scenario.learning, scenario.topology, scenario.seed)
+    samples, sample_bytes = _samples(scenario.learning, scenario.topology, scenario.ledger, scenario.seed)
     edge = build_edge(scenario, samples, sample_bytes=sample_bytes)
     state = EdgeState.start(initial_charge_j(scenario.battery, edge.world.devices, scenario.seed))
     course = Course()
@@ -131,6 +131,6 @@ def run_course(scenario: Scenario) -> Course:
 
 
 @lru_cache(maxsize=8)
-def _samples(learning: Learning, topology: Topology, seed: int) -> tuple[NDArray[np.int64], int]:
-    data = split_data(Scenario(learning=learning, topology=topology, seed=seed))
+def _samples(learning: Learning, topology: Topology, ledger: Ledger, seed: int) -> tuple[NDArray[np.int64], int]:
+    data = split_data(Scenario(learning=learning, topology=topology, ledger=ledger, seed=seed))
     return data.samples, data.sample_bytes
