@@ -88,22 +88,25 @@ class Tally:
 class Campaign:
     """The corpora and findings of a work folder, and the numbers of this campaign."""
 
-    def __init__(self, work: Path, targets: Sequence[str], command: str, evidence: Path = EVIDENCE) -> None:
+    def __init__(
+        self, work: Path, targets: Sequence[str], command: str, evidence: Path = EVIDENCE, name: str = "fuzz"
+    ) -> None:
         """Fill the corpora with the seeds and the kept inputs.
 
         Args:
             work: a folder whose corpora are taken over where there are some.
             targets: their names.
             command: that started it, for the evidence.
-            evidence: folder to write ``fuzz.json`` to.
+            evidence: folder to write to.
+            name: of the file there, without its ending.
         """
-        self._work, self._command, self._evidence = work, command, evidence
+        self._work, self._command, self._evidence, self._name = work, command, evidence, name
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._cpu_before_s = before.ru_utime + before.ru_stime
-        self.tallies = {name: Tally() for name in targets}
-        for name in targets:
-            keep(name, [*seeds()[name], *kept_inputs(name).values()], work / "corpus")
-            (work / "findings" / name).mkdir(parents=True, exist_ok=True)
+        self.tallies = {target: Tally() for target in targets}
+        for target in targets:
+            keep(target, [*seeds()[target], *kept_inputs(target).values()], work / "corpus")
+            (work / "findings" / target).mkdir(parents=True, exist_ok=True)
 
     def run_slice(self, name: str, seconds: int) -> None:
         """Fuzz a target for some seconds, and write the evidence again."""
@@ -119,7 +122,7 @@ class Campaign:
         self.write()
 
     def write(self) -> None:
-        """Write ``fuzz.json``."""
+        """Write the evidence."""
         tallies = self.tallies.values()
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         results = {
@@ -132,7 +135,7 @@ class Campaign:
             "seconds": round(sum(tally.seconds for tally in tallies), 1),
             "targets": {name: asdict(tally) for name, tally in self.tallies.items()},
         }
-        write_evidence("fuzz", self._command, results, self._evidence)
+        write_evidence(self._name, self._command, results, self._evidence)
 
     def renew_kept_corpus(self, folder: Path = KEPT) -> None:
         """Replace the kept inputs of each target by few that reach all that its corpus reaches."""
@@ -213,10 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "fuzz", help="keeps corpora between campaigns")
     parser.add_argument("--slice-seconds", type=int, default=SLICE_S, help="of one target's turn")
+    parser.add_argument("--evidence", default="fuzz", help="name of the file in docs/evidence, without its ending")
     options = parser.parse_args(arguments)
     names: list[str] = options.target or list(TARGETS)
     given = " ".join(sys.argv[1:] if arguments is None else arguments)
-    campaign = Campaign(options.work.resolve(), names, f"python -m campaigns.fuzz {given}".strip())
+    campaign = Campaign(
+        options.work.resolve(), names, f"python -m campaigns.fuzz {given}".strip(), name=options.evidence
+    )
     slice_s = min(options.slice_seconds, max(1, round(60 * options.minutes * options.jobs / len(names))))
     with ThreadPoolExecutor(options.jobs) as pool:
         while (left_s := 60 * options.minutes - _fuzzed_s(campaign) / options.jobs) > 0:

@@ -364,4 +364,5 @@ _MUTATORS: dict[str, Mutator] = {
     "override": _override,
     "npz": _archive,
     "run_folder": _run_part,
+    "update": _after_first_byte(_other_bytes),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,8 @@ from msgspec.structs import fields, replace
 
 from bees.contract.library import contract_names, load_contract_code
 from bees.core.canonical import encode
+from bees.core.errors import WordRangeError
+from bees.core.update_codec import UPDATE_ENCODINGS, encode_update
 from bees.engines.messages import Decision, Message, Status, Vote, sign_proposal
 from bees.ledger.block import Batch, Block, block_id, vote_bytes
 from bees.results import DeviceTrace, RoundRow
@@ -24,7 +26,7 @@ from bees.run_folder import RunFolder
 from bees.scenario import Ledger, Scenario, Topology
 from bees.scenario_file import dump_scenario, preset_names
 from bees.scenario_knobs import knobs_by_key
-from campaigns.fuzz_targets import RUN_PARTS
+from campaigns.fuzz_targets import RUN_PARTS, UPDATE_BASE
 from campaigns.fuzz_world import world
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "idx": [b"\0\0\x08\x01\0\0\0\x03abc", b"\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02abcd", b"\0\0\x08\0a"],
         "npz": _npz_files(),
         "run_folder": _run_parts(),
+        "update": _updates(),
     }
     return {name: tuple(dict.fromkeys(examples)) for name, examples in known.items()}
 
@@ -192,6 +195,18 @@ def _npz_files() -> list[bytes]:
         np.savez(file, allow_pickle=False, **(usual | change))
         files.append(file.getvalue())
     return files
+
+
+def _updates() -> list[bytes]:
+    """Updates that are near to w_g(t-1), and as far from it as can be, in every encoding."""
+    wide = UPDATE_BASE.astype(np.int64)
+    targets = [wide, wide + np.array([3, -2, 1, -4, 5, -127, 90]), wide // 3, np.clip(-wide, -(2**31), 2**31 - 1)]
+    made: list[bytes] = []
+    for index, encoding in enumerate(UPDATE_ENCODINGS):
+        for words in targets:
+            with suppress(WordRangeError):
+                made.append(bytes([index]) + encode_update(words, UPDATE_BASE, encoding))
+    return made
 
 
 def _run_parts() -> list[bytes]:

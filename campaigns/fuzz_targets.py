@@ -23,6 +23,7 @@ from bees.contract.vm import VirtualMachine
 from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError, ContractError, ContractLoadError
 from bees.core.keys import is_signed_by
+from bees.core.update_codec import UPDATE_ENCODINGS, decode_update, decode_update_reference, encode_update
 from bees.engines.audit import export_chain, iter_chain, verify_chain
 from bees.engines.embedded import EmbeddedEngine
 from bees.engines.messages import Decision, Message, Proposal
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
     from bees.contract.vm import Contract
 
+UPDATE_BASE = np.array([0, 1, -1, 2**31 - 1, -(2**31), 12345, -(2**20)], dtype=np.int32)
+"""Words of w_g(t-1), to which fuzzed updates are differences."""
 AUDIT_FUEL_CAP = 10_000_000
 RUN_PARTS = (ROUNDS, STATUS, ENVIRONMENT, DEVICES, SCENARIO, CHAIN)
 """Files of a run's folder; the first byte of an input to ``run_folder`` picks the one that the rest replaces."""
@@ -284,6 +287,22 @@ def run_folder(data: bytes) -> None:
         path.write_bytes(good)
 
 
+def update(data: bytes) -> None:
+    """The bytes of an update; the first one picks the encoding. Read as the slow reference reads them, or refused."""
+    encoding = UPDATE_ENCODINGS[data[0] % len(UPDATE_ENCODINGS)] if data else UPDATE_ENCODINGS[0]
+    expected = None
+    if encoding != "words":
+        with contextlib.suppress(BeesError):
+            expected = decode_update_reference(data[1:], UPDATE_BASE.tolist(), encoding)
+    try:
+        words = decode_update(data[1:], UPDATE_BASE, encoding)
+    except BeesError:
+        require(expected is None, "an update is refused that the reference takes")
+        raise
+    require(encode_update(words, UPDATE_BASE, encoding) == data[1:], "an update has a second spelling")
+    require(encoding == "words" or words.tolist() == expected, "an update is read as another than the reference reads")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -304,6 +323,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         idx,
         npz,
         run_folder,
+        update,
     )
 }
 """By name."""
