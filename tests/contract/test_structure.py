@@ -315,6 +315,23 @@ def test_vectors_stay_inside() -> None:
     check_structure(b"\0asm\x01\0\0\0\x07\x09\x02\x01f\x00\x05\x01g\x03\x05")
 
 
+def test_what_lies_just_past_the_end_is_left_to_the_runtime_and_so_is_whether_a_global_may_change() -> None:
+    def sections(*parts: tuple[int, bytes]) -> bytes:
+        return b"\0asm\x01\0\0\0" + b"".join(bytes([number]) + leb(len(body)) + body for number, body in parts)
+
+    one_type, one_global = (1, b"\x01\x60\x01\x7b\x00"), (6, b"\x01\x7b\x00\x41\x00\x0b")
+    check_structure(sections(one_type, (3, b"\x01\x00"), (7, b"\x01\x01f\x00\x01")))
+    check_structure(sections(one_type, (3, b"\x01\x01"), (7, b"\x01\x01f\x00\x00")))
+    check_structure(sections(one_global, (7, b"\x01\x01g\x03\x01")))
+    for exported in (
+        sections(one_type, (3, b"\x01\x00"), (7, b"\x01\x01f\x00\x00")),
+        sections(one_global, (7, b"\x01\x01g\x03\x00")),
+    ):
+        with pytest.raises(ContractLoadError, match="export 0 has a vector type"):
+            check_structure(exported)
+    check_structure(sections((6, b"\x01\x7f\x12\x41\x00\x0b")))
+
+
 def test_recursion_names_the_first_function_that_takes_part() -> None:
     ring = ["(func)", "(func $f (call $g))", "(func $g (call $f))", "(func (call $f))"]
     with pytest.raises(ContractLoadError, match="function 1 recurses, or calls one that does"):
