@@ -8,7 +8,7 @@ import pytest
 
 from bees.report.offloading_figures import learning_row, offloading_figures, policy_row
 from bees.report.style import svg_text
-from bees.study.offloading import DiagramRow, LearningRow, PolicyRow, Row
+from bees.study.offloading import DiagramRow, LearningRow, PolicyRow, PolicyTask, Row, measure
 from bees.study.offloading_diagram import draw, point_of
 from bees.study.rows import read_rows
 
@@ -187,6 +187,11 @@ def test_committed_diagrams_are_what_the_code_draws():
         if isinstance(row, DiagramRow):
             assert row.cells == draw(row.plane, row.ue, row.sharing)
             assert row.real == point_of(row.ue, row.sharing, row.ue.real_bytes)
+
+
+@pytest.mark.parametrize("world", ["paper", "sticky", "3gpp", "small batteries", "harvest", "deadline, sticky"])
+def test_committed_policies_are_what_the_physics_gives(world: str):
+    assert measure(PolicyTask(world, "energy", 0, ())) == [policy_row(ROWS, world, "energy")]
 
 
 def test_committed_figures_are_drawn_from_the_committed_rows():

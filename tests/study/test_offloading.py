@@ -1,14 +1,18 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import bees
+from bees.cli.study import study as cli
 from bees.core.errors import InputError, OutputError
 from bees.edge.physics import simulate_physics
+from bees.report.offloading_figures import DIAGRAMS
 from bees.study import offloading
 from bees.study.offloading import (
     DiagramRow,
@@ -29,9 +33,6 @@ from bees.study.offloading import (
 from bees.study.offloading_worlds import LEARNT, POLICIES, WORLDS, run_course, scenario_of
 from bees.study.rows import read_rows
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 TINY = (
     "blocks=3",
     "learning.dataset=mnist-7x7",
@@ -43,13 +44,14 @@ TINY = (
     "topology.devices_per_server_min=1",
     "topology.devices_per_server_max=3",
 )
+PAIR = ("local", "offload")
 FEW = {name: WORLDS[name] for name in ("paper", "sticky", "small batteries")}
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offloading, "WORLDS", FEW)
-    monkeypatch.setattr(offloading, "POLICIES", ("local", "offload"))
+    monkeypatch.setattr(offloading, "POLICIES", PAIR)
     monkeypatch.setattr(offloading, "LEARNT", ())
 
 
@@ -132,6 +134,17 @@ def test_an_accuracy_ends_where_nobody_is_left():
     row = next(iter(measure_learning(LearningTask((("small batteries", "local"),), 0, changes, ""))))
     course = run_course(scenario_of("small batteries", "local", 0, changes))
     assert len(row.accuracy) == len(row.total_energy_j) == len(course.arrivals)
+
+
+def test_the_command_writes_rows_and_figures_and_goes_on(few: None, tmp_path: Path):
+    changes = [part for change in TINY for part in ("--set", change)]
+    command = ["offloading", "--out", str(tmp_path / "rows.jsonl"), "--json", *changes]
+    first, again = (CliRunner().invoke(cli, command) for _ in range(2))
+    assert (first.exit_code, first.stdout) == (0, again.stdout)
+    document = json.loads(first.stdout)
+    assert [Path(figure).name for figure in document["figures"]] == [f"{name}.svg" for name in DIAGRAMS]
+    assert all(Path(figure).is_file() for figure in document["figures"])
+    assert {(row["world"], row["policy"]) for row in document["policies"]} == {(w, p) for w in FEW for p in PAIR}
 
 
 def test_rows_come_back_from_the_file(few: None, tmp_path: Path):
