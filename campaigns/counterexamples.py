@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec.structs import replace
 
 from bees.faults.campaign import Results, Settings, run_campaign
-from bees.faults.plan import Liar, Plan
+from bees.faults.plan import Liar, Partition, Plan
 from bees.faults.plan_file import describe_plan, encode_plan, read_plan
 from bees.faults.play import play
 from bees.faults.shrink import shrink
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 COUNTEREXAMPLES = EVIDENCE / "counterexamples"
 Way = Literal["random", "directed"]
 
+_LONG_US = 20_000_000
+"""Long enough for a round among those that are not cut off."""
 AGREEMENT = "agreement"
 LIVENESS = "rounds go on"
 MEDIAN = "liars do not move a median"
@@ -42,6 +44,7 @@ class Hunt:
         behaviours: of all liars, in directed plans.
         device_behaviours: of all devices, in directed plans.
         explanation: why it breaks.
+        cut_off: how many honest servers are cut off until the network heals, in directed plans.
     """
 
     name: str
@@ -50,20 +53,25 @@ class Hunt:
     behaviours: tuple[str, ...]
     device_behaviours: tuple[str, ...]
     explanation: str
+    cut_off: int = 0
 
     def directed_plan(self, seed: int) -> Plan:
-        """All liars do what the attack needs; nothing is lost, nobody crashes or is cut off."""
+        """All liars do what the attack needs; nothing is lost, and nobody crashes."""
         drawn = self.settings.plan(seed)
+        honest = sorted(set(range(drawn.servers)) - {liar.index for liar in drawn.liars})
+        island = tuple(honest[: self.cut_off])
+        heals_at_us = _LONG_US if island else drawn.heals_at_us
         lying = range(drawn.devices) if self.device_behaviours else ()
         return replace(
             drawn,
+            heals_at_us=heals_at_us,
             longest_delay_us=2_000,
             loss=0.0,
             duplication=0.0,
             liars=tuple(Liar(liar.index, self.behaviours) for liar in drawn.liars),
             lying_devices=tuple(Liar(index, self.device_behaviours) for index in lying),
             delegating=(),
-            events=(),
+            events=(Partition(island, 0, heals_at_us),) if island else (),
         )
 
 
@@ -100,13 +108,14 @@ HUNTS = (
         name="7-of-20-median",
         invariant=MEDIAN,
         settings=Settings(faulty=7),
-        behaviours=("false attestation", "withheld bytes"),
-        device_behaviours=("withheld bytes",),
+        behaviours=("false attestation",),
+        device_behaviours=(),
+        cut_off=6,
         explanation=(
-            "An update counts when 13 servers attest to hold it. Devices in league with the liars reveal their bytes "
-            "to few servers, so that some honest ones attest without them. The 7 liars attest to hold everything, all "
-            "with one false score. As soon as they are half of those that attest to an update, the lower median is "
-            "theirs. With 6 liars among 13 or more, it always lies between two honest counts."
+            "A block needs 14 signatures, and an update counts when 13 servers attest to hold it. While 6 honest "
+            "servers are cut off, the chain goes on with 7 honest ones and the 7 liars, who all attest one false "
+            "score. They are half of those that attest, so the lower median is theirs. With 6 liars of 14, it lies "
+            "between two honest counts."
         ),
     ),
     Hunt(

@@ -18,7 +18,7 @@ def checks() -> Any:
     with_threads.memo.close()
 
 
-TRANSACTION: Any = SimpleNamespace(hash=bytes(32))
+TRANSACTION: Any = SimpleNamespace(body=None, hash=bytes(32))
 
 
 def test_each_question_is_checked_once(checks: Checks) -> None:

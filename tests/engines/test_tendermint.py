@@ -586,6 +586,35 @@ def test_who_votes_for_ever_other_blocks_is_kept_three_times() -> None:
     assert sum(isinstance(m, Vote) and m.server == 0 for m in consensus.log(Status(1, 6))) == 3
 
 
+def test_votes_for_nothing_do_not_crowd_out_the_vote_that_others_have_locked_on() -> None:
+    """Server 0 shows P and its vote for P to servers 1 and 2, who lock it; to server 3 it shows Q and empty votes."""
+    machines = {k: machine(me=k) for k in (1, 2, 3)}
+    timeouts: list[tuple[int, Timeout]] = []
+
+    def settle(pending: list[tuple[int, Any]]) -> None:
+        while pending:
+            node, message = pending.pop(0)
+            pending += spread(node, machines[node].receive(message))
+
+    def spread(node: int, actions: Actions) -> list[tuple[int, Any]]:
+        timeouts.extend((node, timeout) for timeout in actions.timeouts)
+        return [(other, message) for message in actions.broadcast for other in machines if other != node]
+
+    for node, consensus in machines.items():
+        settle(spread(node, consensus.start()))
+    lies = [(3, vote(0, "prevote", bytes([k]))) for k in range(3)] + [(3, proposal(b"Q"))]
+    settle(lies + [(node, message) for node in (1, 2) for message in (proposal(b"P"), vote(0, "prevote", b"P"))])
+    for _ in range(20):
+        for node, consensus in machines.items():
+            for other in machines.values():
+                settle([(node, message) for message in other.log(consensus.status())])
+        expired, timeouts = timeouts, []
+        for node, timeout in expired:
+            settle(spread(node, machines[node].expire(timeout)))
+    assert {consensus.decided.block for consensus in machines.values() if consensus.decided} == {b"P"}
+    assert all(consensus.decided for consensus in machines.values())
+
+
 # Whole networks of machines
 
 

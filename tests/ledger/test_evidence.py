@@ -310,6 +310,27 @@ def test_an_update_of_who_is_convicted_meanwhile_does_not_count_and_none_is_take
     assert world.state.phase == "attest", "COLLECT must not wait for a device that has no turn"
 
 
+def test_a_convicted_device_does_not_get_around_it_by_delegating():
+    world = World()
+    world.block(world.delegate(0, 1))
+    world.block(evidence(world, world.update(0), world.update(0, samples=9)))
+    assert "up to round 4" in refusal(world, world.update(0, server=1), ConvictedError)
+    while world.state.round == 1:
+        world.block()
+    assert "up to round 4" in refusal(world, world.delegate(0, 1), ConvictedError)
+
+
+def test_an_update_by_a_server_does_not_count_when_its_device_is_convicted_meanwhile():
+    world = World()
+    world.block(world.delegate(0, 1))
+    world.block(world.update(0, server=1))
+    world.block(evidence(world, world.update(0), world.update(0, samples=9)))
+    world.to_attest(tuple(range(1, DEVICES)))
+    world.block(*(world.attest(server) for server in range(SERVERS)))
+    assert world.state.ballot is not None
+    assert 0 not in [e.device for e in world.state.ballot.eligible]
+
+
 def test_a_server_that_signs_twice_for_a_device_is_to_blame_and_not_the_device():
     world = World()
     world.block(world.delegate(0, 1))

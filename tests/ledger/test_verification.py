@@ -61,8 +61,18 @@ def test_a_main_node_that_lies_about_scores_decides_them_where_it_verifies_alone
 def test_nothing_but_eligible_devices_can_be_selected_in_either_reading():
     world = literal()
     world.block(world.attest(world.state.attesters[0], {7: 50}))
-    with pytest.raises(WrongResultError):
-        world.application.check_tx(world.publish(selected=(6, 7)))
+    for selected in ((6, 7), (7, 7)):
+        with pytest.raises(WrongResultError):
+            world.application.check_tx(world.publish(selected=selected))
+
+
+def test_a_selection_ascends_and_has_at_most_m_devices_in_either_reading():
+    world = literal()
+    world.block(world.attest(world.state.attesters[0]))
+    for selected in ((1, 0), (0, 1, 2, 3)):
+        with pytest.raises(WrongResultError):
+            world.application.check_tx(world.publish(selected=selected))
+    world.application.check_tx(world.publish(selected=(5, 6, 7)))
 
 
 def test_all_that_is_eligible_can_be_selected_where_the_main_node_verifies_alone():

@@ -40,6 +40,15 @@ def test_answers_of_others_and_to_other_duties_are_no_lie():
     assert [hears.hear(world.state, answer) for answer in answers] == [None] * len(answers)
 
 
+def test_a_flood_of_answers_to_one_duty_is_reported_once():
+    world, hears = World(), witness()
+    reports = [hears.hear(world.state, world.update(2, samples=n)) for n in range(1, 50)]
+    assert sum(report is not None for report in reports) == 1
+    hears.forget(2)
+    hears.hear(world.state, world.update(2, samples=1))
+    assert hears.hear(world.state, world.update(2, samples=2)) is not None
+
+
 def test_whoever_is_convicted_already_is_not_reported_again():
     world, hears = World(), witness()
     hears.hear(world.state, world.update(2))

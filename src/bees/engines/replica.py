@@ -321,14 +321,17 @@ class Replica:
 
     def _adopt(self, decision: Decision) -> None:
         """Append what others have decided, if it is right; a wrong one is as good as none."""
-        if self._consensus is None or decision.height != self.height + 1 or not self.is_valid(decision.block):
+        if self._consensus is None or decision.height != self.height + 1:
             return
         known = self._checks.decode_block(decision.block)
         if known is None:
             return
         try:
+            # Before the block is executed: a stranger's block without a commit must cost no more than signatures.
             check_commit(self._genesis, known[0].header, decision.commit, self._checks.memo.verify)
         except CommitError:
+            return
+        if not self.is_valid(decision.block):
             return
         self._lags = True
         self._append(known[0], decision)

@@ -71,8 +71,14 @@ class Tally:
         self._valid.setdefault(vote.block, {})[vote.server] = vote
         self._valid_voters.add(vote.server)
 
-    def add(self, vote: Vote) -> None:
-        """Take in a vote, unchecked."""
+    def add(self, vote: Vote, *, is_proposed: bool = False) -> None:
+        """Take in a vote, unchecked.
+
+        Args:
+            vote: of this kind and round.
+            is_proposed: whether it is for a block that was proposed. There are few of these, and a quorum for one must
+                reach everybody, so such a vote is kept however many others its server has cast.
+        """
         if vote.server in self._valid.get(vote.block, ()):
             return
         waiting = self._unchecked.setdefault(vote.block, {})
@@ -82,7 +88,7 @@ class Tally:
             self._check_some(vote.block, [rival])
             if vote.server in self._valid.get(vote.block, ()):
                 return
-        if not self._has_room(vote):
+        if not is_proposed and not self._has_room(vote):
             return
         waiting[vote.server] = vote
         self._claimed_voters.add(vote.server)

@@ -180,6 +180,7 @@ class Consensus:
         self._timeouts: list[Timeout] = []
         self._was_told = False
         self._ahead: dict[int, set[int]] = {}
+        self._proposed_names: set[bytes | None] = {None}
 
     def start(self, record: ConsensusRecord | None = None) -> Actions:
         """Line 10: upon start; or upon restart, from what was on disk, and then all is said once more."""
@@ -408,6 +409,7 @@ class Consensus:
             return False
         # A proposer that equivocates has both kept: the rules may need the one that others voted for.
         self._proposals[proposal.consensus_round] = [*known, proposal]
+        self._proposed_names.add(self._host.identify(proposal.block))
         return True
 
     def _is_from_proposer(self, proposal: Proposal) -> bool:
@@ -442,7 +444,7 @@ class Consensus:
         ):
             return False
         tally = self._tally(vote.consensus_round, vote.kind)
-        tally.add(vote)
+        tally.add(vote, is_proposed=vote.block in self._proposed_names)
         # A vote that completes no count can make no rule hold; most do not.
         return vote.consensus_round > self.round or tally.may_matter(vote.block)
 

@@ -43,9 +43,9 @@ class Disk:
         write_us: how long a write takes to be safe.
     """
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], int], write_us: int = 0) -> None:
         self.files = Files()
-        self.write_us = 0
+        self.write_us = write_us
         self._now = now
         self._safe = Files()
         self._pending: deque[tuple[int, Callable[[Files], None]]] = deque()
@@ -56,14 +56,20 @@ class Disk:
         self._settle()
         return self._pending[-1][0] if self._pending else self._now()
 
-    def crash(self, survives: Callable[[int], int]) -> None:
-        """Lose what is not safe, but for the first few writes: as many as ``survives`` says of how many there are."""
+    def crash(self, survives: Callable[[int], int]) -> int:
+        """Lose what is not safe, but for the first few writes: as many as ``survives`` says of how many there are.
+
+        Returns:
+            How many writes are lost.
+        """
         self._settle()
         for _ in range(survives(len(self._pending))):
             self._pending.popleft()[1](self._safe)
+        lost = len(self._pending)
         self._pending.clear()
         safe = self._safe
         self.files = Files(safe.record, dict(safe.decisions), dict(safe.duties), dict(safe.own), dict(safe.blobs))
+        return lost
 
     # What a replica writes.
 

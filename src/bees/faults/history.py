@@ -12,7 +12,7 @@ from bees.adversary.protocol.behaviours import ACTS, DEVICE_TAMPERS, TAMPERS
 from bees.adversary.protocol.coalition import Coalition, Liar, LyingDevice
 from bees.core.hashes import digest
 from bees.core.seeds import generator
-from bees.engines.messages import Proposal, Vote
+from bees.engines.messages import Proposal, Status, Vote
 from bees.engines.network import Network
 from bees.faults.device import Device
 from bees.faults.disk import Disk
@@ -21,7 +21,7 @@ from bees.faults.links import FaultyLink
 from bees.faults.node import Node
 from bees.faults.plan import SECOND_US, Crash, Offline, SlowDisk
 from bees.faults.world import shared_world
-from bees.protocol.messages import Gossip
+from bees.protocol.messages import Gossip, RoundNews, WantUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,11 +102,13 @@ class History:
         self._deliveries = 0
         self._lives = [0] * (plan.servers + plan.devices)
         self._down: set[int] = set()
-        self._slow = {event.server for event in plan.events if isinstance(event, SlowDisk)}
+        failing = {event.server for event in plan.events if isinstance(event, SlowDisk)}
+        self._slow = set(range(plan.servers)) if plan.write_us else failing
         self._has_ended = False
         self.watch = Watch(plan, world)
         self.nodes = [
-            Node(k, world, Disk(lambda: self._network.now_us), self, self._on_block) for k in range(plan.servers)
+            Node(k, world, Disk(lambda: self._network.now_us, plan.write_us), self, self._on_block)
+            for k in range(plan.servers)
         ]
         self._devices = [Device(k, world, self, delegates=k in plan.delegating) for k in range(plan.devices)]
         self._tell_liars()
@@ -206,7 +208,7 @@ class History:
         match event:
             case SlowDisk():
                 self._counts["slow disk"] += not is_over
-                self.nodes[node].disk.write_us = 0 if is_over else event.write_us
+                self.nodes[node].disk.write_us = self._plan.write_us if is_over else event.write_us
             case Offline():
                 self._counts["device offline"] += not is_over
                 (self._down.discard if is_over else self._down.add)(node)
@@ -221,7 +223,8 @@ class History:
         self._counts["crash"] += 1
         self._down.add(node)
         self._lives[node] += 1
-        self.nodes[node].disk.crash(lambda pending: int(self._rng.integers(0, pending + 1)))
+        lost = self.nodes[node].disk.crash(lambda pending: int(self._rng.integers(0, pending + 1)))
+        self._counts["write lost in a crash"] += lost
 
     def _restart(self, node: int) -> None:
         if node not in self._down:
@@ -248,6 +251,9 @@ class History:
 
     def _transmit(self, sender: int, receiver: int, payload: object) -> None:
         if sender in self._down:
+            return
+        if isinstance(payload, WantUpdate | Status) and payload.server != sender:
+            self._counts["message in another's name"] += 1
             return
         self._network.send(sender, receiver, payload)
         if self._link.is_duplicated(self._network.now_us):
@@ -287,9 +293,7 @@ class History:
         payloads: tuple[object, ...] = (payload,)
         for name, tamper in self._tampers[sender]:
             changed = tuple(new for old in payloads for new in tamper(receiver, old))
-            self._counts[name] += len(changed) != len(payloads) or any(
-                new is not old for new, old in zip(changed, payloads, strict=True)
-            )
+            self._counts[name] += not _are_alike(changed, payloads)
             payloads = changed
         return payloads
 
@@ -326,6 +330,14 @@ class History:
                 for receiver, payload in sends:
                     if receiver != node.index:
                         self._transmit(node.index, receiver, payload)
+
+
+def _are_alike(some: tuple[object, ...], others: tuple[object, ...]) -> bool:
+    """Whether a liar has changed nothing after all; news are rebuilt only to lie."""
+    return len(some) == len(others) and all(
+        one is other or (not isinstance(one, RoundNews) and one == other)
+        for one, other in zip(some, others, strict=True)
+    )
 
 
 def run_history(plan: Plan) -> HistoryResult:

@@ -150,7 +150,7 @@ class Watch:
                 if device in said.devices
             ]
             author = state.updates[device].server
-            is_banned = state.is_convicted(("device", device) if author is None else ("server", author))
+            is_banned = ("device", device) in state.convictions or ("server", author) in state.convictions
             is_held = len(scores) >= 2 * ((self._charged - 1) // 3) + 1 and not is_banned
             if is_held != (device in ballot):
                 raise InvariantError("eligibility", f"device {device} in round {state.round}", now_us)

@@ -96,8 +96,9 @@ class Node:
         self._boot()
         self.replica.recover()
         self._seen_height = self.replica.height
-        self._pending = {signed.signature: signed for signed in self.disk.own(self.state.round)}
         self.replica.start_height()
+        for signed in self.disk.own(self.state.round):
+            self._submit(signed)
         self._port.set_timer(self.index, TICK_US, Tick())
 
     def deliver(self, payload: object) -> None:
@@ -126,7 +127,7 @@ class Node:
                 self._tell(payload)
             case WantUpdate(server, commitment):
                 data = self.disk.blob(commitment)
-                if data is not None:
+                if data is not None and not self._is_secret(commitment):
                     self._port.send(self.index, server, GiveUpdate(commitment, data))
             case GiveUpdate():
                 self._take(payload)
@@ -143,6 +144,7 @@ class Node:
         self._witness = Witness(self.index, key)
         self._pending: dict[bytes, Signed] = {}
         self._heard: set[bytes] = set()
+        self._entrusted: dict[bytes, int] = {}
         self._closing: tuple[State, Header, Commit] | None = None
         self._seen_height = 0
         self._times_wanted = 0
@@ -187,8 +189,14 @@ class Node:
                         self._signer, OpenRound.of(state), device, samples_of(device), data, self.index
                     ),
                 )
-                self.disk.keep_blob(commit_to_update(device, state.round, data), data)
+                commitment = commit_to_update(device, state.round, data)
+                self._entrusted[commitment] = state.round
+                self.disk.keep_blob(commitment, data)
                 self._submit(signed)
+
+    def _is_secret(self, commitment: bytes) -> bool:
+        """Whether somebody could still commit to the same bytes, which a device has entrusted to this server."""
+        return self.state.phase is Phase.COLLECT and self._entrusted.get(commitment) == self.state.round
 
     def _attest(self, state: State) -> None:
         """Attest when all bytes are here, or half of the phase is over."""
@@ -237,9 +245,9 @@ class Node:
 
     def _hear(self, signed: Signed) -> None:
         """Take a transaction into the mempool; one that is refused may still convict its author."""
-        if signed.signature in self._heard or signed.signature in self.replica.mempool:
+        if signed.hash in self._heard or self.replica.mempool.get(signed.signature) == signed:
             return
-        self._heard.add(signed.signature)
+        self._heard.add(signed.hash)
         if not self._is_authentic(signed):
             return
         self._accuse(self._witness.hear(self.state, signed))

@@ -75,6 +75,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         delegating: devices that offload, so that their server signs for them.
         events: until the network heals.
         rounds: how many rounds must be published after it has healed.
+        write_us: how long each write of any server takes to be safe, where no disk is slow.
     """
 
     seed: int
@@ -90,6 +91,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     delegating: tuple[int, ...]
     events: tuple[Event, ...]
     rounds: int = 2
+    write_us: Microseconds = 0
 
 
 def draw_plan(
@@ -128,6 +130,7 @@ def draw_plan(
             *(_slow_disk(rng, honest, heals_at_us) for _ in range(int(rng.integers(0, 3)))),
             *(_offline(rng, devices, heals_at_us) for _ in range(int(rng.integers(0, 3)))),
         ),
+        write_us=int(rng.choice([0, 1_000, 10_000])),
     )
 
 

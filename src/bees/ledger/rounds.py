@@ -50,7 +50,7 @@ def freeze_ballot(state: State, eligible: tuple[EligibleUpdate, ...]) -> Ballot:
 def eligible_updates(state: State) -> tuple[EligibleUpdate, ...]:
     """Updates whose bytes at least 2f+1 servers hold, scored by the lower median of their counts.
 
-    An update counts for nothing when whoever has signed it was convicted meanwhile.
+    An update counts for nothing when its device, or whoever has signed it, was convicted meanwhile.
 
     With at most f liars, a median of 2f+1 lies between two honest counts, so no lie moves a score further than
     honest servers disagree.
@@ -63,8 +63,13 @@ def eligible_updates(state: State) -> tuple[EligibleUpdate, ...]:
     return tuple(
         EligibleUpdate(device, update.commitment, update.samples, lower_median(scores[device]))
         for device, update in sorted(state.updates.items())
-        if len(scores[device]) >= quorum and not state.is_convicted(author_of_update(device, update))
+        if len(scores[device]) >= quorum and not _is_tainted(state, device, update)
     )
+
+
+def _is_tainted(state: State, device: int, update: AcceptedUpdate) -> bool:
+    """Whether the device, or the server that has signed in its place, was convicted."""
+    return state.is_convicted(("device", device)) or state.is_convicted(author_of_update(device, update))
 
 
 def author_of_update(device: int, update: AcceptedUpdate) -> Participant:

@@ -37,6 +37,7 @@ from bees.ledger.transactions import Attest, Delegate, Deploy, Evidence, Publish
 if TYPE_CHECKING:
     from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import Genesis
+    from bees.ledger.state import Participant
 
 DELEGATION_ROUNDS_LIMIT = 1 << 20
 
@@ -73,6 +74,7 @@ def _delegate(state: State, body: Delegate) -> State:
         raise DelegationError(body.device, "its delegation is over before it begins")
     if body.last_round - state.round > DELEGATION_ROUNDS_LIMIT:
         raise DelegationError(body.device, f"a delegation lasts at most {DELEGATION_ROUNDS_LIMIT} rounds")
+    _not_convicted(state, ("device", body.device))
     standing = state.delegations.get(body.device)
     if standing is not None and standing.first_round == state.round:
         raise DuplicateError("Delegate", body.device)
@@ -90,9 +92,8 @@ def _update(state: State, body: Update) -> State:
     if body.server is not None:
         _check_delegation(state, body.device, body.server)
     accepted = AcceptedUpdate(body.commitment, body.samples, body.server)
-    author = author_of_update(body.device, accepted)
-    if state.is_convicted(author):
-        raise ConvictedError(*author, state.convictions[author])
+    _not_convicted(state, ("device", body.device))
+    _not_convicted(state, author_of_update(body.device, accepted))
     return replace(state, updates={**state.updates, body.device: accepted})
 
 
@@ -138,9 +139,16 @@ def _publish(state: State, body: Publish, runner: ContractRunner) -> State:
         raise NotElectedError(body.server, elected)
     if state.genesis.verification == "all_servers":
         check_result(state, body, runner)
-    elif state.ballot is None or not {e.device for e in state.ballot.eligible} >= set(body.selected):
-        raise WrongResultError(body.server, "it names devices that are not eligible")
+    else:
+        _check_form(state, body)
     return publish_round(state, body.server, body.selected, body.model)
+
+
+def _check_form(state: State, body: Publish) -> None:
+    """Where the main node's word is taken for what it selects, it must still be a selection."""
+    eligible = {update.device for update in state.ballot.eligible} if state.ballot else set[int]()
+    if list(body.selected) != sorted(eligible & set(body.selected)) or len(body.selected) > state.genesis.top_m:
+        raise WrongResultError(body.server, "it does not name at most M eligible devices, ascending")
 
 
 def _deploy(state: State, body: Deploy, runner: ContractRunner) -> State:
@@ -175,6 +183,11 @@ def _is_open(state: State, body: Update | Attest | Publish, phase: Phase) -> Non
         raise WrongPhaseError(duty, state.phase)
     if body.previous_model != state.model:
         raise StaleModelError(body.previous_model)
+
+
+def _not_convicted(state: State, participant: Participant) -> None:
+    if state.is_convicted(participant):
+        raise ConvictedError(*participant, state.convictions[participant])
 
 
 def _known_server(genesis: Genesis, server: int) -> None:

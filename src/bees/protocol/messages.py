@@ -1,4 +1,8 @@
-"""What servers and devices say to one another beside blocks: transactions, news of the round, bytes of updates."""
+"""What servers and devices say to one another beside blocks: transactions, news of the round, bytes of updates.
+
+Whatever carries them must know who sends: that the ``server`` which wants bytes is the one that asks is what keeps a
+single liar from asking in the name of f+1.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class MemoryJournal:
         return self._digests.get(duty)
 
     def remember(self, duty: RoundDuty, digest_: bytes) -> None:
-        """Keep the digest of the newest round; older rounds are closed and refuse any transaction."""
+        """Keep the digests of the newest rounds. A server signs for the open round only, which never goes back."""
         self._digests = {d: known for d, known in self._digests.items() if d[1] >= duty[1] - 1}
         self._digests[duty] = digest_
 

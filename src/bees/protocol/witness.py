@@ -34,6 +34,7 @@ class Witness:
     server: int
     key: SigningKey
     _heard: dict[Question, Statement] = field(default_factory=dict["Question", "Statement"])
+    _reported: set[Question] = field(default_factory=set["Question"])
     _suspects: dict[Question, Statement] = field(default_factory=dict["Question", "Statement"])
 
     def hear(self, state: State, signed: Signed) -> Signed | None:
@@ -50,8 +51,9 @@ class Witness:
         if isinstance(body, Publish):
             self._suspects.setdefault(question_of(body), new)
         known = self._heard.setdefault(question_of(body), new)
-        if known.body == body or state.is_convicted(author_of(body)):
+        if known.body == body or question_of(body) in self._reported or state.is_convicted(author_of(body)):
             return None
+        self._reported.add(question_of(body))
         first, second = sorted((known, new), key=lambda statement: encode(statement.body))
         return self._report(state, first, second)
 
@@ -79,6 +81,7 @@ class Witness:
     def forget(self, before: int) -> None:
         """Drop what was heard of rounds before this one."""
         self._heard = {q: t for q, t in self._heard.items() if round_of(t.body) >= before}
+        self._reported &= self._heard.keys()
         self._suspects = {q: t for q, t in self._suspects.items() if round_of(t.body) >= before}
 
     def _report(self, state: State, first: Statement, second: Statement | None) -> Signed:

@@ -71,7 +71,6 @@ class Coalition:
         """One of the transactions that a liar has heard."""
         return self._heard[int(self.rng.integers(len(self._heard)))] if self._heard else None
 
-
     def update_of_another(self, device: int, round_: int) -> Update | None:
         """An Update of this round that another device has signed, if a liar has heard one."""
         bodies = (signed.body for signed in self._heard)
