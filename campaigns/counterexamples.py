@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 COUNTEREXAMPLES = EVIDENCE / "counterexamples"
 Way = Literal["random", "directed"]
 
+DIRECTED_MOST = 40
+"""How many directed plans are played before a hunt is given up."""
 _LONG_US = 20_000_000
 """Long enough for a round among those that are not cut off."""
 AGREEMENT = "agreement"
@@ -150,7 +152,7 @@ def hunt_down(hunt: Hunt, folder: Path, most: int, jobs: int, on_history: Callab
     Args:
         hunt: what to look for.
         folder: keeps the random histories, so that this can be resumed.
-        most: random histories to play, and then directed ones.
+        most: random histories to play before directed ones.
         jobs: processes.
         on_history: progress.
 
@@ -166,12 +168,12 @@ def hunt_down(hunt: Hunt, folder: Path, most: int, jobs: int, on_history: Callab
             played += 1
             if results.played[seed].result.violation == hunt.invariant:
                 return Found("random", hunt.settings.plan(seed), played, 0)
-    for tried, plan in enumerate(islice(_directed(hunt), most), start=1):
+    for tried, plan in enumerate(islice(_directed(hunt), DIRECTED_MOST), start=1):
         if play(plan).result.violation == hunt.invariant:
             return Found("directed", plan, played, tried)
         if on_history is not None:
             on_history()
-    raise SystemExit(f"{hunt.name}: nothing was found in {most} random and {most} directed histories")
+    raise SystemExit(f"{hunt.name}: nothing was found in {most} random and {DIRECTED_MOST} directed histories")
 
 
 def write_counterexample(hunt: Hunt, found: Found, budget: int, folder: Path = COUNTEREXAMPLES) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def main(
     histories: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1 with 6 liars of 20.")] = 10_000,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     search: Annotated[
-        int, typer.Option(min=1, help="Random histories to play for each counterexample before directed ones.")
+        int, typer.Option(min=0, help="Random histories to play for each counterexample before directed ones.")
     ] = 200,
     budget: Annotated[int, typer.Option(min=1, help="Histories to play for shrinking each counterexample.")] = 300,
     folder: Annotated[
