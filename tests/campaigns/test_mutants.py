@@ -16,6 +16,9 @@ from campaigns.mutations import find_mutants
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The mutants' processes are forked from one that holds no JAX, but a worker that runs all tests may have loaded it.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 TOY = '''"""Docstrings are no code."""
 from __future__ import annotations
 
