@@ -586,6 +586,20 @@ def test_who_votes_for_ever_other_blocks_is_kept_three_times() -> None:
     assert sum(isinstance(m, Vote) and m.server == 0 for m in consensus.log(Status(1, 6))) == 3
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_votes_for_nothing_do_not_crowd_out_a_vote_for_the_own_proposal(restarts: bool) -> None:
+    consensus = machine(me=0)
+    proposed = consensus.start().broadcast[0]
+    assert isinstance(proposed, Proposal)
+    if restarts:
+        record, consensus = consensus.record(), machine(me=0)
+        consensus.start(record)
+    feed(consensus, *(vote(1, "prevote", bytes([k])) for k in range(5)), vote(1, "prevote", proposed.block))
+    kept = [m for m in consensus.log(Status(1, 3)) if isinstance(m, Vote) and m.server == 1]
+    assert name_of(proposed.block) in [m.block for m in kept]
+    assert len(kept) == 4
+
+
 def test_votes_for_nothing_do_not_crowd_out_the_vote_that_others_have_locked_on() -> None:
     """Server 0 shows P and its vote for P to servers 1 and 2, who lock it; to server 3 it shows Q and empty votes."""
     machines = {k: machine(me=k) for k in (1, 2, 3)}

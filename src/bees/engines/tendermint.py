@@ -192,7 +192,6 @@ class Consensus:
 
     def record(self) -> ConsensusRecord:
         """What must be on disk before what was just signed may leave."""
-        sent = tuple(message for message in self._own())
         return ConsensusRecord(
             self._at.height,
             self.round,
@@ -201,7 +200,7 @@ class Consensus:
             self.locked_round,
             self.valid_block,
             self.valid_round,
-            sent,
+            tuple(self._own()),
         )
 
     def receive(self, message: Proposal | Vote) -> Actions:
@@ -267,7 +266,7 @@ class Consensus:
             if isinstance(message, Vote):
                 self._tally(message.consensus_round, message.kind).add_own(message)
             else:
-                self._proposals.setdefault(message.consensus_round, []).append(message)
+                self._keep(message)
             self._broadcast.append(message)
         if self.step is Step.PROPOSE:
             self._set_timeout(Step.PROPOSE)
@@ -396,7 +395,7 @@ class Consensus:
         message = proposal_bytes(self._at.chain_id, self._at.height, self.round, self.valid_round, block)
         signature = self._host.sign(message)
         proposal = Proposal(self._at.height, self.round, self.valid_round, block, self._at.me, signature)
-        self._proposals.setdefault(self.round, []).append(proposal)
+        self._keep(proposal)
         self._broadcast.append(proposal)
 
     def _add_proposal(self, proposal: Proposal) -> bool:
@@ -408,9 +407,13 @@ class Consensus:
         if not self._listens(proposal.proposer, proposal.consensus_round):
             return False
         # A proposer that equivocates has both kept: the rules may need the one that others voted for.
-        self._proposals[proposal.consensus_round] = [*known, proposal]
-        self._proposed_names.add(self._host.identify(proposal.block))
+        self._keep(proposal)
         return True
+
+    def _keep(self, proposal: Proposal) -> None:
+        """Hold a proposal, and from now on every vote for its block."""
+        self._proposals.setdefault(proposal.consensus_round, []).append(proposal)
+        self._proposed_names.add(self._host.identify(proposal.block))
 
     def _is_from_proposer(self, proposal: Proposal) -> bool:
         consensus_round = proposal.consensus_round
