@@ -22,6 +22,9 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Use at most this many cores for training. Results do not depend on it."),
 ]
+ChangesOfEveryRun = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob of every run.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 EXIT_CODES = "Exit codes: 0 done; 1 a check failed, or the run could not go on; 2 bad input; 130 interrupted by Ctrl-C."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, plain, print_json, progress
+from bees.cli.console import AsJson, ChangesOfEveryRun, Quiet, Threads, limit_threads, out, plain, print_json, progress
 from bees.core.errors import BeesError, RunFolderError
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def reproduce(
     resume: Annotated[
         Path | None, typer.Option(help="Folder of a reproduction that was stopped; what it has is not run again.")
     ] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob of every run.")
-    ] = None,
+    override: ChangesOfEveryRun = None,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: AsJson = False,

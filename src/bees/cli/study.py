@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from bees.cli.console import AsJson, Quiet, Threads, limit_threads, out, print_json, progress
+from bees.cli.console import AsJson, ChangesOfEveryRun, Quiet, Threads, limit_threads, out, print_json, progress
 
 study = typer.Typer(name="study", help="Measure what the paper leaves open.", no_args_is_help=True)
 
@@ -19,9 +19,7 @@ def readings(
         "runs/readings.jsonl"
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1 for every setting.")] = 3,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob of every run.")
-    ] = None,
+    override: ChangesOfEveryRun = None,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -58,9 +56,7 @@ def offloading(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1 for every policy and training.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="So many processes at once. Rows do not depend on it.")] = 1,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob of every run.")
-    ] = None,
+    override: ChangesOfEveryRun = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -111,9 +107,7 @@ def network(
         Path | None, typer.Option(help="Where the figure goes.  [default: network_bytes.svg beside the file]")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1 for every spelling.")] = 1,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob of every run.")
-    ] = None,
+    override: ChangesOfEveryRun = None,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: AsJson = False,

@@ -125,7 +125,7 @@ def verify_chain(
     progress = _Progress()
     try:
         with ChainReader(path) as reader:
-            _check_chain(reader, machine or _shipped_machine, expected_genesis, fuel_cap, progress)
+            _check_chain(reader, machine or shipped_machine, expected_genesis, fuel_cap, progress)
             progress.at = None
             reader.check_integrity()
     except (VirtualMachineError, StorageError):
@@ -200,7 +200,7 @@ def _check_chain(
     _check_fuel(signed.genesis.virtual_machine.fuel_limit, fuel_cap)
     machine = make_machine(signed.genesis)
     progress.warning = machine.version_difference or ""
-    executor = ContractExecutor(machine, reader.blob, _initial_words(reader, signed))
+    executor = ContractExecutor(machine, reader.blob, initial_words(reader, signed))
     progress.model = signed.genesis.initial_model.hex()
     try:
         last, referenced = _replay(reader, signed, executor, progress)
@@ -268,7 +268,13 @@ def _check_fuel(limit: int, cap: int) -> None:
         )
 
 
-def _initial_words(reader: ChainReader, signed: SignedGenesis) -> Words:
+def initial_words(reader: ChainReader, signed: SignedGenesis) -> Words:
+    """The words of w_g(0), shape (P,), as the genesis names them.
+
+    Raises:
+        ChainFileError: they are not in the file, or others are.
+        ModelShapeError: they do not fit the model.
+    """
     data = _blob(reader, signed.genesis.initial_model)
     if hash_model(data) != signed.genesis.initial_model:
         raise ChainFileError(str(reader.path), "the words of w_g(0) are not those that the genesis names")
@@ -296,5 +302,6 @@ def _write(out: BinaryIO, data: bytes) -> None:
     out.write(data)
 
 
-def _shipped_machine(genesis: Genesis) -> VirtualMachine:
+def shipped_machine(genesis: Genesis) -> VirtualMachine:
+    """The one of this package, also in another version than the genesis pins."""
     return VirtualMachine(genesis.virtual_machine, accept_other_version=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bees.contract.vm import VirtualMachine
-from bees.core.errors import ChainFileError, InputError, VirtualMachineError
-from bees.core.fixed_point import bytes_to_words, words_to_bytes
-from bees.engines.audit import FUEL_CAP
+from bees.core.errors import InputError, VirtualMachineError
+from bees.core.fixed_point import words_to_bytes
+from bees.engines.audit import FUEL_CAP, initial_words, shipped_machine
 from bees.engines.chain_file import ChainReader
 from bees.ledger.aggregation import ContractExecutor
-from bees.ledger.commitments import hash_model
 from bees.ledger.genesis import check_genesis
 from bees.ledger.proofs import prove_model
 from bees.ledger.replay import replay
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from bees.contract.vm import VirtualMachine
     from bees.ledger.genesis import Genesis, SignedGenesis
     from bees.ledger.proofs import ModelProof
     from bees.ledger.replay import AuditedBlock
@@ -76,7 +75,13 @@ def prove_from_file(
     with ChainReader(path) as reader:
         reader.check_schema()
         signed = reader.genesis()
-        executor = _start(reader, signed, machine or _shipped_machine)
+        limit = signed.genesis.virtual_machine.fuel_limit
+        if limit > FUEL_CAP:
+            raise VirtualMachineError(
+                f"not replayed: the genesis allows {limit} units of fuel for one call of a contract"
+            )
+        make_machine = machine or shipped_machine
+        executor = ContractExecutor(make_machine(signed.genesis), reader.blob, initial_words(reader, signed))
         stored = ((row.block, row.commit) for row in reader.blocks())
         last = _find(replay(signed, stored, executor), str(path), height, round_)
     outcome = last.state.outcome
@@ -100,21 +105,3 @@ def _find(blocks: Iterable[AuditedBlock], source: str, height: int | None, round
     if round_ is not None:
         raise InputError(source, f"the last closed round is {last.state.round - 1}; round {round_} is not closed")
     return last
-
-
-def _start(
-    reader: ChainReader, signed: SignedGenesis, make_machine: Callable[[Genesis], VirtualMachine]
-) -> ContractExecutor:
-    genesis = signed.genesis
-    limit = genesis.virtual_machine.fuel_limit
-    if limit > FUEL_CAP:
-        raise VirtualMachineError(f"not replayed: the genesis allows {limit} units of fuel for one call of a contract")
-    words = reader.blob(genesis.initial_model)
-    if words is None or hash_model(words) != genesis.initial_model:
-        raise ChainFileError(str(reader.path), "lacks the words of w_g(0) that the genesis names")
-    genesis.model.check(words)
-    return ContractExecutor(make_machine(genesis), reader.blob, bytes_to_words(words))
-
-
-def _shipped_machine(genesis: Genesis) -> VirtualMachine:
-    return VirtualMachine(genesis.virtual_machine, accept_other_version=True)

@@ -161,9 +161,7 @@ class Replica:
             known = self._checks.decode_block(decision.block)
             if known is None:
                 raise BrokenLinkError(self.height + 1, "its bytes are no block")
-            check_block(self.application, self.last_block, known[0])
-            check_commit(self._genesis, known[0].header, decision.commit, self._checks.memo.verify)
-            self._append(known[0], decision, is_stored=True)
+            self._take_in(known[0], decision, is_stored=True)
 
     def start_height(self) -> None:
         """Begin to decide on the next block, or go on where a crash has interrupted that."""
@@ -206,9 +204,7 @@ class Replica:
         Raises:
             BlockError: it does not follow, or is not committed.
         """
-        check_block(self.application, self.last_block, block)
-        check_commit(self._genesis, block.header, commit, self._checks.memo.verify)
-        self._append(block, Decision(commit.height, encode(block), commit))
+        self._take_in(block, Decision(commit.height, encode(block), commit), is_stored=False)
 
     # What follows is the consensus' Host.
 
@@ -260,6 +256,11 @@ class Replica:
             if known is not None:
                 commit = actions.decided.commit
                 self._append(known[0], Decision(commit.height, actions.decided.block, commit))
+
+    def _take_in(self, block: Block, decision: Decision, *, is_stored: bool) -> None:
+        check_block(self.application, self.last_block, block)
+        check_commit(self._genesis, block.header, decision.commit, self._checks.memo.verify)
+        self._append(block, decision, is_stored=is_stored)
 
     def _append(self, block: Block, decision: Decision, *, is_stored: bool = False) -> None:
         with self._timer("commit"):

@@ -117,6 +117,11 @@ class Disk:
         data = signed.encoding
         self._write(lambda files: files.own.__setitem__(duty, data))
 
+    def own_answer(self, duty: tuple[str, int]) -> Signed | None:
+        """What the server has answered to a duty, or None."""
+        data = self.files.own.get(duty)
+        return None if data is None else decode(data, Signed)
+
     def own(self, round_: int) -> list[Signed]:
         """The server's transactions of a round."""
         return [decode(data, Signed) for duty, data in self.files.own.items() if duty[1] == round_]

@@ -272,11 +272,9 @@ class History:
         coalition = Coalition(
             genesis=world.genesis,
             keys={liar.index: world.server_keys[liar.index] for liar in plan.liars},
-            device_keys={liar.index: world.device_keys[liar.index] for liar in plan.lying_devices},
             left=frozenset(honest[k] for k in order[: len(honest) // 2]),
             inflates=bool(self._rng.integers(2)),
             rng=generator(plan.seed, "liars"),
-            counts=self._counts,
         )
         self._coalition = coalition
         self._liars = {

@@ -157,7 +157,7 @@ class Node:
         self._on_block(self, state)
         for signed in decided[0].batch.transactions if decided is not None else ():
             # A liar tells others another story than this server; in a block the stories meet.
-            self._accuse(self._witness.hear(state, signed))
+            self._submit(self._witness.hear(state, signed))
         if decided is not None and state.phase is Phase.COLLECT and state.phase_opened == state.height:
             self._closing = (state, decided[0].header, decided[1])
             self._witness.forget(state.round - 1)
@@ -202,7 +202,7 @@ class Node:
         """Attest when all bytes are here, or half of the phase is over."""
         if self.index in state.attestations:
             return
-        held = held_updates(state, self.disk.files.blobs.get)
+        held = held_updates(state, self.disk.blob)
         missing = [device for device in state.updates if device not in held]
         if missing and (state.height - state.phase_opened) * 2 < state.genesis.phases.attest:
             self._want(state, missing)
@@ -212,7 +212,7 @@ class Node:
 
     def _publish(self, state: State) -> None:
         eligible = state.ballot.eligible if state.ballot else ()
-        missing = [update.device for update in eligible if update.commitment not in self.disk.files.blobs]
+        missing = [update.device for update in eligible if self.disk.blob(update.commitment) is None]
         if missing:
             self._want(state, missing)
         if state.main_node == self.index:
@@ -221,9 +221,9 @@ class Node:
 
     def _signed(self, duty: tuple[str, int], make: Callable[[], Signed | None]) -> Signed | None:
         """What the server answers to a duty: once signed, the same again, also after a restart."""
-        known = self.disk.files.own.get(duty)
+        known = self.disk.own_answer(duty)
         if known is not None:
-            return next((s for s in self.disk.own(duty[1]) if s.encoding == known), None)
+            return known
         try:
             signed = make()
         except (DoubleSignError, MissingBlobError):
@@ -250,15 +250,11 @@ class Node:
         self._heard.add(signed.hash)
         if not self._is_authentic(signed):
             return
-        self._accuse(self._witness.hear(self.state, signed))
+        self._submit(self._witness.hear(self.state, signed))
         with suppress(TransactionError, MissingBlobError):
             self.replica.submit(signed)
         for found in self._witness.judge(self.state, self.executor):
             self._submit(found)
-
-    def _accuse(self, accusation: Signed | None) -> None:
-        if accusation is not None:
-            self._submit(accusation)
 
     def _is_authentic(self, signed: Signed) -> bool:
         try:
@@ -290,7 +286,7 @@ class Node:
 
     def _take(self, given: GiveUpdate) -> None:
         for device, update in self.state.updates.items():
-            is_wanted = update.commitment == given.commitment and given.commitment not in self.disk.files.blobs
+            is_wanted = update.commitment == given.commitment and self.disk.blob(given.commitment) is None
             if is_wanted and commit_to_update(device, self.state.round, given.data) == given.commitment:
                 self.disk.keep_blob(given.commitment, given.data)
                 self._heard.clear()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from bees.ledger.transactions import Update
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable
 
     import numpy as np
@@ -32,20 +31,16 @@ class Coalition:
     Attributes:
         genesis: that everybody agrees on.
         keys: of the lying servers, by index.
-        device_keys: of the lying devices, by index.
         left: the servers that are told one thing, while all others are told another.
         inflates: whether false attestations are too high, or too low.
         rng: what the liars draw from.
-        counts: how often each behaviour was used.
     """
 
     genesis: Genesis
     keys: dict[int, SigningKey]
-    device_keys: dict[int, SigningKey]
     left: frozenset[int]
     inflates: bool
     rng: np.random.Generator
-    counts: Counter[str]
     _proposed: dict[tuple[int, int], list[Proposal]] = field(default_factory=dict[tuple[int, int], "list[Proposal]"])
     _heard: deque[Signed] = field(default_factory=lambda: deque["Signed"](maxlen=_HEARD_LIMIT))
 
@@ -117,10 +112,6 @@ class Liar:
         """Whether the receiver is told the first of two stories."""
         return receiver in self.coalition.left
 
-    def count(self, behaviour: str) -> None:
-        """Note that it has lied."""
-        self.coalition.counts[behaviour] += 1
-
 
 @dataclass
 class LyingDevice:
@@ -135,7 +126,3 @@ class LyingDevice:
     index: int
     coalition: Coalition
     key: SigningKey
-
-    def count(self, behaviour: str) -> None:
-        """Note that it has lied."""
-        self.coalition.counts[behaviour] += 1
