@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _PARTS = {
     "select": "(i32.store (local.get 4) (i32.const 0)) (i32.const 1)",
-    "aggregate": "(i32.store (local.get 5) (i32.load (local.get 3))) (i32.const 0)",
+    "aggregate": "(i32.store (local.get 6) (i32.load (local.get 4))) (i32.const 0)",
 }
 _BODIES = (
     ("select", "(loop (br 0)) (unreachable)"),
@@ -48,20 +48,20 @@ _BODIES = (
     ("select", "(block (block (br_table 0 1 0 (local.get 3)))) (i32.const 1)"),
     (
         "aggregate",
-        "(f32.store (local.get 5) (f32.div (f32.load (local.get 3)) (f32.load (local.get 4)))) (i32.const 0)",
+        "(f32.store (local.get 6) (f32.div (f32.load (local.get 4)) (f32.load (local.get 5)))) (i32.const 0)",
     ),
     (
         "aggregate",
-        "(v128.store (local.get 5) (f32x4.add (v128.load (local.get 3)) (v128.load (local.get 4)))) (i32.const 0)",
+        "(v128.store (local.get 6) (f32x4.add (v128.load (local.get 4)) (v128.load (local.get 5)))) (i32.const 0)",
     ),
     (
         "aggregate",
-        "(f64.store (local.get 5) (f64.sqrt (f64.promote_f32 (f32.load (local.get 3))))) (i32.const 0)",
+        "(f64.store (local.get 6) (f64.sqrt (f64.promote_f32 (f32.load (local.get 4))))) (i32.const 0)",
     ),
     (
         "aggregate",
         (
-            "(loop (i64.store (local.get 5) (i64.trunc_sat_f64_s (f64.convert_i32_s (local.get 0))))"
+            "(loop (i64.store (local.get 6) (i64.trunc_sat_f64_s (f64.convert_i32_s (local.get 0))))"
             " (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))) (i32.const 0)"
         ),
     ),
@@ -153,13 +153,13 @@ def _module(**bodies: str) -> bytes:
     parts = _PARTS | bodies
     functions = "".join(
         f'(func (export "{name}") (param {"i32 " * count}) (result i32) {parts[name]})'
-        for name, count in (("select", 5), ("aggregate", 6))
+        for name, count in (("select", 5), ("aggregate", 7))
     )
     return bytes(
         wasmtime.wat2wasm(
             '(module (memory (export "memory") 1) (global (export "__heap_base") i32 (i32.const 64))'
             " (global $g (mut i32) (i32.const 0)) (func $h (param i32) (result i32) (i32.const 1))"
-            f' (func (export "abi_version") (result i32) (i32.const 1)) {functions} (data (i32.const 0) "abc"))'
+            f' (func (export "abi_version") (result i32) (i32.const 2)) {functions} (data (i32.const 0) "abc"))'
         )
     )
 

@@ -376,7 +376,9 @@ def _run_contract(machine: VirtualMachine, code: bytes) -> list[object]:
     selects = [((3, 1, 2), (5, 6, 7), 2), ((9,), (1,), 1), ((2**32 - 1, 0), (1, 2**31), 2)]
     found = [_outcome(loaded, lambda s=s: loaded.select(*s)) for s in selects]
     rows = [_WORDS, _WORDS[::-1].copy()]
-    found += [_outcome(loaded, lambda n=n: loaded.aggregate(n, rows, _WORDS).tobytes()) for n in ([1, 2], [2**31, 5])]
+    found += [
+        _outcome(loaded, lambda n=n: loaded.aggregate([3, 1], n, rows, _WORDS).tobytes()) for n in ([1, 2], [2**31, 5])
+    ]
     again = _outcome(loaded, lambda: loaded.select(*selects[0]))
     require(found[0] == again, "a call left something behind for the next one")
     return found

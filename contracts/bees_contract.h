@@ -1,4 +1,4 @@
-/* The ABI between a BEES contract and the server that runs it, version 1.
+/* The ABI between a BEES contract and the server that runs it, version 2.
  *
  * A contract is a WebAssembly module without imports and without a start function. It exports its own `memory`,
  * the global `__heap_base`, and the three functions below. The server puts the arrays into the contract's memory,
@@ -21,7 +21,7 @@
 enum { BEES_OK = 0, BEES_REFUSED = 1 };
 
 BEES_EXPORT(abi_version)
-int32_t abi_version(void) { return 1; }
+int32_t abi_version(void) { return 2; }
 
 /* Picks among k eligible updates, which come in ascending order of their devices' ids.
  * correct[i]: samples of the evaluation set that update i got right. n[i]: n_k, the samples it was trained on.
@@ -30,10 +30,10 @@ BEES_EXPORT(select)
 uint32_t select(uint32_t k, const uint32_t correct[], const uint32_t n[], uint32_t m, uint32_t out_index[]);
 
 /* Combines the m updates that were picked into w_g(t), written to out.
- * n[j]: n_m. q: m rows of p fixed-point words, row j is w_m(t). w_prev: w_g(t-1), p words.
+ * correct[j], n[j]: its score and n_m, as select has them. q: m rows of p fixed-point words, row j is w_m(t). w_prev: w_g(t-1), p words.
  * Returns BEES_OK, or BEES_REFUSED if it has no result. */
 BEES_EXPORT(aggregate)
-uint32_t aggregate(uint32_t m, uint32_t p, const uint32_t n[], const int32_t q[], const int32_t w_prev[],
-                   int32_t out[]);
+uint32_t aggregate(uint32_t m, uint32_t p, const uint32_t correct[], const uint32_t n[], const int32_t q[],
+                   const int32_t w_prev[], int32_t out[]);
 
 #endif

@@ -64,9 +64,9 @@ static int32_t divide_half_even(int64_t sum, int64_t n, double one_over_n) {
   return (int32_t)(quotient + (twice_remainder > n - odd) - (twice_remainder < odd - n));
 }
 
-uint32_t aggregate(uint32_t m, uint32_t p, const uint32_t n[], const int32_t q[], const int32_t w_prev[],
-                   int32_t out[]) {
-  (void)w_prev;
+uint32_t aggregate(uint32_t m, uint32_t p, const uint32_t correct[], const uint32_t n[], const int32_t q[],
+                   const int32_t w_prev[], int32_t out[]) {
+  (void)correct, (void)w_prev;
   uint64_t samples = 0;
   for (uint32_t j = 0; j < m; j++) samples += n[j];
   if (samples == 0 || samples > UINT32_MAX) return BEES_REFUSED;

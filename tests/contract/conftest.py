@@ -22,10 +22,10 @@ def machine() -> VirtualMachine:
 _PARTS = {
     "memory": '(memory (export "memory") 1)',
     "heap_base": '(global (export "__heap_base") i32 (i32.const 1024))',
-    "abi_version": '(func (export "abi_version") (result i32) (i32.const 1))',
+    "abi_version": '(func (export "abi_version") (result i32) (i32.const 2))',
     "select": '(func (export "select") (param i32 i32 i32 i32 i32) (result i32)'
     " (i32.store (local.get 4) (i32.const 0)) (i32.const 1))",
-    "aggregate": '(func (export "aggregate") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0))',
+    "aggregate": '(func (export "aggregate") (param i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0))',
     "extra": "",
 }
 

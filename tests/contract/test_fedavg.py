@@ -30,7 +30,7 @@ ARGMAX = MACHINE.load(load_contract_code("argmax"))
 
 def aggregate(samples: list[int], updates: Sequence[Any]) -> list[int]:
     rows = [np.asarray(update, np.int32) for update in updates]
-    return FEDAVG.aggregate(samples, rows, np.zeros(len(rows[0]), np.int32)).tolist()
+    return FEDAVG.aggregate([0] * len(samples), samples, rows, np.zeros(len(rows[0]), np.int32)).tolist()
 
 
 words = st.one_of(st.sampled_from([LOWEST, LOWEST + 1, -1, 0, 1, HIGHEST - 1, HIGHEST]), st.integers(LOWEST, HIGHEST))
@@ -106,10 +106,10 @@ def test_fedavg_of_the_papers_model() -> None:
 
 def test_updates_may_be_read_only_and_are_left_alone() -> None:
     update = np.frombuffer(np.arange(20, dtype="<i4").tobytes(), "<i4")
-    result = FEDAVG.aggregate([3], [update], np.zeros(20, np.int32))
+    result = FEDAVG.aggregate([0], [3], [update], np.zeros(20, np.int32))
     assert result.tolist() == update.tolist()
     result[0] = 7  # the caller's own
-    assert FEDAVG.aggregate([3], [update], np.zeros(20, np.int32))[0] == 0
+    assert FEDAVG.aggregate([0], [3], [update], np.zeros(20, np.int32))[0] == 0
 
 
 scores = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 2**32 - 1)), min_size=1, max_size=60)
@@ -130,13 +130,13 @@ def test_select_takes_the_most_accurate(correct: list[int], m: int) -> None:
 @given(st.lists(words, min_size=1, max_size=70))
 def test_argmax_copies(update: list[int]) -> None:
     row = np.array(update, np.int32)
-    assert ARGMAX.aggregate([5], [row], np.zeros(len(row), np.int32)).tolist() == update
+    assert ARGMAX.aggregate([0], [5], [row], np.zeros(len(row), np.int32)).tolist() == update
 
 
 def test_argmax_refuses_two() -> None:
     row = np.zeros(3, np.int32)
     with pytest.raises(ContractOutputError, match="status 1"):
-        ARGMAX.aggregate([5, 5], [row, row], row)
+        ARGMAX.aggregate([0, 0], [5, 5], [row, row], row)
 
 
 def test_fuel_does_not_depend_on_the_values() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Assemble = Callable[..., bytes]
 
 AGGREGATE = (
-    '(func (export "aggregate") (param $m i32) (param $p i32) (param $n i32) (param $updates i32)'
+    '(func (export "aggregate") (param $m i32) (param $p i32) (param $correct i32) (param $n i32) (param $updates i32)'
     " (param $prev i32) (param $out i32) (result i32)"
 )
 
@@ -226,7 +226,7 @@ def test_calls_share_nothing_and_the_hosts_arrays_stay(
 ) -> None:
     contract = small_machine.load(contract_code(aggregate=body))
     update, previous = np.arange(4, dtype=np.int32), np.arange(4, 8, dtype=np.int32)
-    results = {contract.aggregate([1], [update], previous).tobytes() for _ in range(3)}
+    results = {contract.aggregate([0], [1], [update], previous).tobytes() for _ in range(3)}
     assert len(results) == 1
     assert update.tolist() == [0, 1, 2, 3]
     assert previous.tolist() == [4, 5, 6, 7]
@@ -237,7 +237,7 @@ def test_a_nan_that_is_computed_has_one_spelling(
     small_machine: VirtualMachine, contract_code: Assemble, bits: str, expected: int
 ) -> None:
     row = np.zeros(1, np.int32)
-    out = small_machine.load(contract_code(aggregate=to_bits(bits))).aggregate([1], [row], row)
+    out = small_machine.load(contract_code(aggregate=to_bits(bits))).aggregate([0], [1], [row], row)
     assert out.view(np.uint32)[0] == expected
 
 

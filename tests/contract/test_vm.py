@@ -45,7 +45,7 @@ def select(machine: VirtualMachine, code: bytes, k: int = 4, m: int = 2) -> tupl
 def test_the_small_contract_is_valid(machine: VirtualMachine, contract_code: Assemble) -> None:
     contract = machine.load(contract_code())
     assert contract.select([3], [1], 1) == (0,)
-    assert contract.aggregate([1], [ROW], ROW).tolist() == [0] * 5
+    assert contract.aggregate([0], [1], [ROW], ROW).tolist() == [0] * 5
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_the_small_contract_is_valid(machine: VirtualMachine, contract_code: Ass
         ({"heap_base": '(global (export "__heap_base") (mut i32) (i32.const 0))'}, "__heap_base"),
         ({"heap_base": '(global (export "__heap_base") i32 (i32.const -16))'}, "outside of its memory"),
         ({"abi_version": ""}, "abi_version"),
-        ({"abi_version": '(func (export "abi_version") (result i32) (i32.const 2))'}, "speaks ABI 2"),
+        ({"abi_version": '(func (export "abi_version") (result i32) (i32.const 1))'}, "speaks ABI 1"),
         ({"select": ""}, "must export select"),
         ({"select": '(global (export "select") i32 (i32.const 0))'}, "must export select"),
         ({"select": '(func (export "select") (param i32 i32 i32 i32) (result i32) (i32.const 1))'}, "5 i32"),
         ({"select": '(func (export "select") (param i32 i32 i32 i32 i64) (result i32) (i32.const 1))'}, "5 i32"),
-        ({"aggregate": '(func (export "aggregate") (param i32 i32 i32 i32 i32 i32))'}, "returns an i32"),
+        ({"aggregate": '(func (export "aggregate") (param i32 i32 i32 i32 i32 i32 i32))'}, "returns an i32"),
         ({"aggregate": ""}, "must export aggregate"),
         ({"imports": '(import "env" "clock" (func))'}, "imports"),
         ({"imports": '(import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))'}, "imports"),
@@ -123,7 +123,7 @@ def test_a_damaged_contract_never_raises_anything_else(
         contract = machine.load(damaged)
         picked = contract.select([3, 1, 2], [1, 1, 1], 2)
         assert all(0 <= index < 3 for index in picked)
-        assert contract.aggregate([1, 1], [ROW, ROW], ROW).shape == ROW.shape
+        assert contract.aggregate([0, 0], [1, 1], [ROW, ROW], ROW).shape == ROW.shape
     except ContractError:
         pass
 
@@ -198,13 +198,13 @@ def test_memory_beyond_the_arrays_starts_empty(machine: VirtualMachine, select_c
 
 def test_nan_has_one_spelling(machine: VirtualMachine, contract_code: Assemble) -> None:
     """Payloads go in as words of an update and come out as the canonical NaN, scalar and SIMD."""
-    body = """(func (export "aggregate") (param i32 i32 i32 i32 i32 i32) (result i32)
-      (f32.store (local.get 5) (f32.add (f32.load (local.get 3)) (f32.const 1)))
-      (f32.store offset=4 (local.get 5)
-        (f32x4.extract_lane 1 (f32x4.mul (v128.load (local.get 3)) (v128.load (local.get 3)))))
+    body = """(func (export "aggregate") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+      (f32.store (local.get 6) (f32.add (f32.load (local.get 4)) (f32.const 1)))
+      (f32.store offset=4 (local.get 6)
+        (f32x4.extract_lane 1 (f32x4.mul (v128.load (local.get 4)) (v128.load (local.get 4)))))
       (i32.const 0))"""
     update = np.array([0x7FA00001, 0xFFFFFFFF, 0xFFC00123, 0x7F800001, 0], np.uint32).view(np.int32)
-    out = machine.load(contract_code(aggregate=body)).aggregate([1], [update], ROW)
+    out = machine.load(contract_code(aggregate=body)).aggregate([0], [1], [update], ROW)
     assert out.view(np.uint32)[:2].tolist() == [0x7FC00000, 0x7FC00000]
 
 
@@ -228,7 +228,7 @@ def test_a_full_stack_of_functions_fits(contract_code: Assemble) -> None:
     ("samples", "updates", "problem"),
     [
         ([], [], "0 updates"),
-        ([1, 2], [ROW], "1 updates with 2"),
+        ([1, 2], [ROW], "1 updates with 2 scores"),
         ([0], [ROW], "sum to 0"),
         ([2**32 - 1, 1], [ROW, ROW], "sum to 4294967296"),
         ([-1, 2], [ROW, ROW], r"samples\[0\] = -1"),
@@ -242,7 +242,7 @@ def test_inputs_that_do_not_fit_are_refused(
     machine: VirtualMachine, contract_code: Assemble, samples: list[int], updates: list[NDArray[Any]], problem: str
 ) -> None:
     with pytest.raises(ContractInputError, match=problem):
-        machine.load(contract_code()).aggregate(samples, updates, ROW)
+        machine.load(contract_code()).aggregate([0] * len(samples), samples, updates, ROW)
 
 
 @pytest.mark.parametrize(("correct", "m"), [([], 1), ([1], 0), ([1, 2], 1), ([-1], 1), ([2**32], 1)])
@@ -256,7 +256,7 @@ def test_selections_that_do_not_fit_are_refused(
 def test_updates_over_the_memory_limit_are_refused(machine: VirtualMachine, contract_code: Assemble) -> None:
     update = np.zeros(2**22, np.int32)
     with pytest.raises(ContractInputError, match="limit of the genesis"):
-        machine.load(contract_code()).aggregate([1] * 4, [update] * 4, update)
+        machine.load(contract_code()).aggregate([0] * 4, [1] * 4, [update] * 4, update)
 
 
 def test_code_is_compiled_once_and_old_code_is_dropped(
@@ -331,9 +331,20 @@ def test_a_contract_is_asked_for_no_more_updates_than_there_are(machine: Virtual
 
 
 def test_a_contract_sees_the_last_global_model(machine: VirtualMachine, contract_code: Assemble) -> None:
-    body = """(func (export "aggregate") (param i32 i32 i32 i32 i32 i32) (result i32)
-      (i32.store (local.get 5) (i32.load offset=4 (local.get 4))) (i32.const 0))"""
-    assert machine.load(contract_code(aggregate=body)).aggregate([1], [ROW], ROW + 6).tolist() == [7, 0, 0, 0, 0]
+    body = """(func (export "aggregate") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+      (i32.store (local.get 6) (i32.load offset=4 (local.get 5))) (i32.const 0))"""
+    assert machine.load(contract_code(aggregate=body)).aggregate([0], [1], [ROW], ROW + 6).tolist() == [7, 0, 0, 0, 0]
+
+
+def test_a_contract_sees_the_scores_of_what_it_aggregates(machine: VirtualMachine, contract_code: Assemble) -> None:
+    body = """(func (export "aggregate") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+      (i32.store (local.get 6) (i32.load offset=4 (local.get 2))) (i32.const 0))"""
+    assert machine.load(contract_code(aggregate=body)).aggregate([8, 9], [1, 1], [ROW, ROW], ROW)[0] == 9
+
+
+def test_scores_that_do_not_fit_the_updates_are_refused(machine: VirtualMachine, contract_code: Assemble) -> None:
+    with pytest.raises(ContractInputError, match="1 updates with 2 scores and 1 sample counts"):
+        machine.load(contract_code()).aggregate([1, 2], [1], [ROW], ROW)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +354,7 @@ def test_a_global_model_that_is_no_row_of_words_is_refused(
     machine: VirtualMachine, contract_code: Assemble, w_prev: NDArray[Any]
 ) -> None:
     with pytest.raises(ContractInputError, match=f"w_prev is {w_prev.dtype} of shape"):
-        machine.load(contract_code()).aggregate([1], [w_prev], w_prev)
+        machine.load(contract_code()).aggregate([0], [1], [w_prev], w_prev)
 
 
 def test_a_number_that_is_no_word_is_named(machine: VirtualMachine, contract_code: Assemble) -> None:
@@ -414,7 +425,7 @@ def test_memory_that_cannot_grow_within_its_limit_is_this_machines_fault(
     monkeypatch.setattr(wasmtime.Memory, "grow", fail)
     update = np.zeros(2**18, np.int32)
     with pytest.raises(VirtualMachineError, match="no memory for 48 more pages"):
-        machine.load(contract_code()).aggregate([1], [update], update)
+        machine.load(contract_code()).aggregate([0], [1], [update], update)
 
 
 _STARVED = """

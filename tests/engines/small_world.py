@@ -46,7 +46,7 @@ class NumpyMachine:
         best = sorted(range(len(correct)), key=lambda i: (-correct[i], i))[:m]
         return sorted(best)
 
-    def aggregate(self, samples: list[int], updates: list[Words], _previous: Words) -> Words:
+    def aggregate(self, _correct: list[int], samples: list[int], updates: list[Words], _previous: Words) -> Words:
         self.runs += 1
         total = sum(n * words.astype(np.int64) for n, words in zip(samples, updates, strict=True))
         return np.floor_divide(total, sum(samples)).astype(np.int32)

@@ -14,7 +14,7 @@ from msgspec import Meta
 from bees.core.canonical import Record
 
 RUNTIME = "wasmtime"
-ABI_VERSION = 1
+ABI_VERSION = 2
 PAGE_BYTES = 65_536
 LONGEST_CONTRACT_BYTES = 2**17
 """Keeps the frames of all functions of a contract within the stack, see ``bees.contract.structure``."""

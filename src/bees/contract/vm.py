@@ -150,10 +150,13 @@ class Contract:
         _check_indices(picked, k)
         return picked
 
-    def aggregate(self, samples: Sequence[int], updates: Sequence[Words], w_prev: Words) -> Words:
+    def aggregate(
+        self, correct: Sequence[int], samples: Sequence[int], updates: Sequence[Words], w_prev: Words
+    ) -> Words:
         """``w_g(t)`` from the selected updates (Eq. 3, for FedAvg).
 
         Args:
+            correct: c of the selected updates, M integers, in the order of ``updates``.
             samples: ``n_m``, M integers that sum to 1 up to 2^32 - 1.
             updates: ``w_m(t)`` as words, M arrays of shape (P,).
             w_prev: ``w_g(t-1)`` as words, shape (P,).
@@ -169,16 +172,18 @@ class Contract:
             VirtualMachineError: this machine could not run it.
         """
         m, p = len(updates), len(w_prev)
-        counts = _as_u32(samples, "samples")
-        _check_updates(counts, updates, w_prev)
+        scores, counts = _as_u32(correct, "correct"), _as_u32(samples, "samples")
+        _check_updates(scores, counts, updates, w_prev)
         with self._sandbox() as sandbox:
-            at_samples, at_updates, at_prev, at_out = sandbox.lay_out(m, m * p, p, p)
+            at_correct, at_samples, at_updates, at_prev, at_out = sandbox.lay_out(m, m, m * p, p, p)
+            sandbox.words(at_correct, m, np.uint32)[:] = scores
             sandbox.words(at_samples, m, np.uint32)[:] = counts
             rows = sandbox.words(at_updates, m * p, np.int32).reshape(m, p)
             for row, update in zip(rows, updates, strict=True):
                 row[:] = update
             sandbox.words(at_prev, p, np.int32)[:] = w_prev
-            status = self._call(sandbox, "aggregate", m, p, at_samples, at_updates, at_prev, at_out)
+            arrays = at_correct, at_samples, at_updates, at_prev, at_out
+            status = self._call(sandbox, "aggregate", m, p, *arrays)
             if status:
                 raise ContractOutputError(f"aggregate has no result (status {status})")
             return sandbox.words(at_out, p, np.int32).astype(np.int32)
@@ -204,7 +209,7 @@ def _compare_version(description: VirtualMachineDescription) -> str | None:
 
 def _check_exports(module: wasmtime.Module, description: VirtualMachineDescription) -> None:
     exports = {export.name: export.type for export in module.exports}
-    for name, parameters in (("abi_version", 0), ("select", 5), ("aggregate", 6)):
+    for name, parameters in (("abi_version", 0), ("select", 5), ("aggregate", 7)):
         if not _is_i32_function(exports.get(name), parameters):
             raise ContractLoadError(f"must export {name}: a function of {parameters} i32 that returns an i32")
     heap_base = exports.get("__heap_base")
@@ -252,9 +257,10 @@ def _as_u32(values: Sequence[int], name: str) -> list[int]:
     return list(values)
 
 
-def _check_updates(samples: Sequence[int], updates: Sequence[Words], w_prev: Words) -> None:
-    if not len(samples) == len(updates) > 0:
-        raise ContractInputError(f"{len(updates)} updates with {len(samples)} sample counts")
+def _check_updates(correct: Sequence[int], samples: Sequence[int], updates: Sequence[Words], w_prev: Words) -> None:
+    if not len(correct) == len(samples) == len(updates) > 0:
+        counts = f"{len(correct)} scores and {len(samples)} sample counts"
+        raise ContractInputError(f"{len(updates)} updates with {counts}")
     if not 0 < sum(samples) < _WORD_LIMIT:
         raise ContractInputError(f"the samples sum to {sum(samples)}, outside of 1 to 2^32 - 1")
     if w_prev.ndim != 1 or len(w_prev) == 0 or w_prev.dtype != np.int32:

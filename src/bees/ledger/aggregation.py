@@ -71,7 +71,8 @@ class ContractExecutor:
         if previous is None:
             raise MissingBlobError(state.model)
         updates = [self._words(state, update, previous) for update in picked]
-        words = contract.aggregate([e.samples for e in picked], updates, previous)
+        correct, samples = [e.correct for e in picked], [e.samples for e in picked]
+        words = contract.aggregate(correct, samples, updates, previous)
         model = hash_model(words_to_bytes(words))
         self.models = {state.model: previous, model: words}
         return ContractResult(tuple(e.device for e in picked), model)

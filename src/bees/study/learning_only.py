@@ -38,5 +38,6 @@ def learning_rounds(scenario: Scenario, world: LearningWorld) -> Iterator[tuple[
         updates = np.stack([speller.model.read_update(data, words) for data in sent])
         correct = [int(c) for c in world.score(dequantise(updates, exponent))]
         picked = contract.select(correct, samples, scenario.ledger.top_m)
-        words = contract.aggregate([samples[i] for i in picked], [updates[i] for i in picked], words)
+        scores, counts = [correct[i] for i in picked], [samples[i] for i in picked]
+        words = contract.aggregate(scores, counts, [updates[i] for i in picked], words)
         yield world.test_accuracy(words), words
