@@ -13,6 +13,8 @@ HISTORIES ?= 10000
 KILLS ?= 200
 MINUTES ?= 60
 JOBS ?= 2
+# `make lock UPGRADE=` pins only what pyproject.toml has newly asked for.
+UPGRADE ?= --upgrade
 
 .PHONY: help setup reproduce test check format bench campaign faults kills proofs fuzz mutants contracts lock clean
 
@@ -70,8 +72,8 @@ contracts: $(READY) ## Build the WebAssembly contracts from contracts/*.c
 
 lock: $(READY) ## Pin the newest dependencies again
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra node --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
 
 clean: ## Remove .venv and caches; runs stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
