@@ -340,7 +340,7 @@ def test_a_chain_of_the_real_contract_is_verified_from_its_file_alone(real: Simp
 def test_a_result_that_the_contract_does_not_give_is_found(real: SimpleNamespace) -> None:
     """The same blocks under a machine that selects alike, but returns the model unchanged."""
     lazy = real.world.machine()
-    lazy.aggregate = lambda _samples, _updates, previous: previous
+    lazy.aggregate = lambda _correct, _samples, _updates, previous: previous
     verdict = verify_chain(real.path, lambda _: lazy)
     assert (verdict.valid, verdict.first_bad) == (False, 3)
     assert "its model is not the contract's" in verdict.reason
