@@ -40,9 +40,29 @@ PolicyName = Literal["local", "offload", "latency", "energy", "weighted", "batte
 PartitionName = Literal["iid", "shards", "dirichlet", "quantity_skew"]
 ModelName = Literal["mlp", "cnn"]
 SelectionSet = Literal["test", "validation"]
-ContractName = Literal["fedavg", "argmax"]
+ContractChoice = Annotated[str, Meta(min_length=1, max_length=4096)]
 PolReading = Literal["capacity_over_battery", "capacity_times_battery", "loss_reduction", "round_robin"]
 VerificationReading = Literal["all_servers", "main_node"]
+AttackName = Literal[
+    "none",
+    "label_flip",
+    "sign_flip",
+    "scaling",
+    "gaussian",
+    "zero",
+    "noisy_free_rider",
+    "mimic",
+    "alie",
+    "ipm",
+    "min_max",
+    "min_sum",
+    "sybils",
+    "backdoor",
+    "model_replacement",
+    "overfit_selection",
+]
+Knowledge = Literal["paper", "own", "all"]
+ServerLie = Literal["none", "inflate", "deflate", "promote", "withhold", "overstate", "understate", "idle"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -304,7 +324,8 @@ class Ledger(Section, frozen=True):
     """The chain's genesis.
 
     Attributes:
-        contract: ``fedavg`` averages the M best updates (Eq. 3); ``argmax`` takes the best one (B-EI).
+        contract: a packaged one, such as ``fedavg``, which averages the M best updates (Eq. 3), or ``argmax``, which
+            takes the best one (B-EI); or the path of a .wasm file. The genesis takes its code.
         top_m: M, how many UEs are selected.
         pol: how Proof of Learning ranks the servers. ``capacity_over_battery`` is Eq. 2.
         server_capacity_hz_min: lower end of the registered c_k.
@@ -323,7 +344,7 @@ class Ledger(Section, frozen=True):
         fuel: limit of one contract call; an auditor judges no chain that grants more than the upper bound.
     """
 
-    contract: ContractName = "fedavg"
+    contract: ContractChoice = "fedavg"
     top_m: Count = 10
     pol: PolReading = "capacity_over_battery"
     server_capacity_hz_min: Positive = 2e9
@@ -338,6 +359,41 @@ class Ledger(Section, frozen=True):
     penalty_rounds: Annotated[int, Meta(ge=0, le=2**31)] = 10
     verification: VerificationReading = "all_servers"
     fuel: Annotated[int, Meta(ge=1, le=100_000_000_000)] = 1_000_000_000
+
+
+class Attack(Section, frozen=True):
+    """Who among the UEs and servers lies about what was learnt, and how; ``docs/security.md`` tells what comes of it.
+
+    Attributes:
+        name: what the attacking UEs do. ``none``: nothing, whatever the other knobs say. On their data: ``label_flip``,
+            ``backdoor``. On their updates: ``sign_flip``, ``scaling``, ``gaussian``, ``zero``, ``noisy_free_rider``,
+            ``mimic``, ``alie``, ``ipm``, ``min_max``, ``min_sum``. On both: ``sybils``, ``model_replacement``,
+            ``overfit_selection``. An update that a server trains, because its UE offloads, can be attacked by its data.
+        fraction: of the UEs that attack: floor(fraction K) of them, drawn from the seed.
+        first_block: t from which they do.
+        strength: the factor or deviation that each attack has; 0 takes the attack's own.
+        knowledge: what the attackers know of the round's updates. ``own``: what they would have sent themselves.
+            ``all``: everybody's. ``paper``: as the paper of the attack assumes.
+        target_label: what a backdoor makes of a sample that carries the trigger.
+        trigger_pixels: side of the square in the last corner of an image that is the trigger.
+        poisoned_fraction: of an attacker's samples that carry the trigger.
+        lying_servers: how many servers lie, drawn from the seed.
+        server_lie: what they do. ``inflate``: attest T of T for their own UEs. ``deflate``: attest 0 of T for all
+            others. ``promote``: attest T for the attacking UEs and 0 for the rest. ``withhold``: attest that they hold
+            nothing. ``overstate`` and ``understate``: sign for UEs that offload with 10 n_k, or with 1, for n_k.
+            ``idle``: do no duty, to spare the battery.
+    """
+
+    name: AttackName = "none"
+    fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.2
+    first_block: Count = 1
+    strength: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    knowledge: Knowledge = "paper"
+    target_label: Annotated[int, Meta(ge=0, le=99_999)] = 0
+    trigger_pixels: Count = 3
+    poisoned_fraction: Fraction = 0.5
+    lying_servers: Annotated[int, Meta(ge=0)] = 1
+    server_lie: ServerLie = "none"
 
 
 class Scenario(Section, frozen=True):
@@ -362,3 +418,4 @@ class Scenario(Section, frozen=True):
     proof_of_work: ProofOfWork = ProofOfWork()
     learning: Learning = Learning()
     ledger: Ledger = Ledger()
+    attack: Attack = Attack()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bees.core.errors import InputError, ScenarioError
+from bees.contract.library import contract_names, is_contract_file, load_contract_code
+from bees.core.errors import ContractError, InputError, ScenarioError, did_you_mean
 from bees.scenario import Scenario
-from bees.scenario_table import check_table
+from bees.scenario_table import SHOWN_CHARACTERS, check_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +107,7 @@ def check_any(scenario: object, source: str = "scenario") -> Scenario:
     check_table(table, source)
     plain = msgspec.convert(table, Scenario)
     check_scenario(plain, source)
+    refuse_any(contract_file_conflicts(plain), source)
     return plain
 
 
@@ -126,10 +128,40 @@ def conflicts(scenario: Scenario) -> Iterator[Conflict]:
     yield from _magnitude_conflicts(scenario)
     yield from _empty_battery_conflicts(scenario)
     yield from delegation_conflicts(scenario)
+    yield from _attack_conflicts(scenario)
     top_m, devices = scenario.ledger.top_m, scenario.topology.devices
-    if scenario.ledger.contract == "fedavg" and top_m > devices:
+    yield from _contract_name_conflicts(scenario)
+    if scenario.ledger.contract != "argmax" and top_m > devices:
         problem = f"there are only {devices} devices to select from: lower it, or raise topology.devices"
         yield Conflict("ledger.top_m", top_m, problem, ("topology.devices",))
+
+
+def _contract_name_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    name = scenario.ledger.contract
+    if not is_contract_file(name) and name not in contract_names():
+        hint = did_you_mean(name[:SHOWN_CHARACTERS], contract_names())
+        problem = f"is neither a packaged contract nor the path of a .wasm file: {hint}"
+        yield Conflict("ledger.contract", name[:SHOWN_CHARACTERS], problem)
+
+
+def contract_file_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    """Why the contract's code cannot stand in a genesis.
+
+    Told apart from the other conflicts, since a run that was founded holds its code, and can be read without the file.
+    """
+    name = scenario.ledger.contract
+    if not is_contract_file(name):
+        return
+    # wasmtime takes long to load, and few bring a contract of their own.
+    from bees.contract.description import describe_virtual_machine  # noqa: PLC0415
+    from bees.contract.vm import VirtualMachine  # noqa: PLC0415
+
+    try:
+        VirtualMachine(describe_virtual_machine()).load(load_contract_code(name))
+    except InputError as error:
+        yield Conflict("ledger.contract", name, error.problem)
+    except ContractError as error:
+        yield Conflict("ledger.contract", name, f"is no contract: {error}")
 
 
 def _name_conflicts(scenario: Scenario) -> Iterator[Conflict]:
@@ -194,6 +226,17 @@ def _empty_battery_conflicts(scenario: Scenario) -> Iterator[Conflict]:
     if max(battery.device_initial_max, battery.harvest_w) == 0.0:
         problem = "every battery is empty at the start, and none is ever charged: raise it, or set battery.harvest_w"
         yield Conflict("battery.device_initial_max", 0.0, problem, ("battery.harvest_w",))
+
+
+def _attack_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    attack, topology = scenario.attack, scenario.topology
+    attacks = attack.name != "none" or attack.server_lie != "none"
+    if attacks and attack.first_block > scenario.blocks:
+        problem = f"comes after the last block, {scenario.blocks}: lower it, or raise blocks"
+        yield Conflict("attack.first_block", attack.first_block, problem, ("blocks",))
+    if attack.lying_servers > topology.servers and topology.crowding == "scaled" and attack.server_lie != "none":
+        problem = f"there are only {topology.servers} servers: lower it, or raise topology.servers"
+        yield Conflict("attack.lying_servers", attack.lying_servers, problem, ("topology.servers",))
 
 
 def _magnitude_conflicts(scenario: Scenario) -> Iterator[Conflict]:
