@@ -9,11 +9,14 @@ failed verification or a run that could not end well.
     BeesError
     ├── InputError                   what a person handed in is wrong (exit 2)
     │   ├── ScenarioError            a key of a scenario: source, key, value
-    │   │   └── ScenarioFileError    no such preset or file, or one that is not TOML
+    │   │   ├── ScenarioFileError    no such preset or file, or one that is not TOML
+    │   │   └── GridError            a grid of attacks: file, key, value
     │   ├── DatasetError             a data file that is broken, altered or does not fit
     │   ├── OutputError              an output folder that exists, or cannot be written
     │   ├── RunFolderError           a folder that is not a run, or lacks a part
-    │   └── MissingExtraError        an optional library that is asked for is not installed
+    │   ├── MissingExtraError        an optional library that is asked for is not installed
+    │   ├── CompileError             the source of a contract that does not compile
+    │   └── KeyFileError             a file that holds no private key, or that others may read
     ├── CodecError                   numbers and bytes that have no exact meaning (exit 2)
     │   ├── WeightRangeError         NaN, infinity or out of the fixed-point range
     │   ├── WordRangeError           an update whose word does not fit 32 bits
@@ -143,6 +146,15 @@ class ScenarioFileError(ScenarioError):
 
 
 @dataclass(eq=False)
+class GridError(ScenarioError):
+    """A grid of attacks has an unknown key, an impossible value, or is no grid at all; then no key can be named."""
+
+    @property
+    def message(self) -> str:
+        return super().message if self.key else f"{self.source}: {self.problem}"
+
+
+@dataclass(eq=False)
 class DatasetError(InputError):
     """A data file is broken, altered, or does not fit what it is used for."""
 
@@ -160,6 +172,26 @@ class RunFolderError(InputError):
 @dataclass(eq=False)
 class MissingExtraError(InputError):
     """Something that was asked for needs an optional library that is not installed."""
+
+
+@dataclass(eq=False)
+class CompileError(InputError):
+    """The source of a contract does not compile.
+
+    Attributes:
+        output: the compiler's words, in several lines.
+    """
+
+    output: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"{self.source}: {self.problem}:\n{self.output}"
+
+
+@dataclass(eq=False)
+class KeyFileError(InputError):
+    """A file holds no private key, or others may read it. Never says what is in it."""
 
 
 class CodecError(BeesError):
