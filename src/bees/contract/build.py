@@ -14,6 +14,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,7 +28,10 @@ from bees.contract.library import (
     load_contract_code,
     packaged_contracts,
 )
-from bees.core.errors import BeesError, InputError
+from bees.core.errors import BeesError, CompileError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ZIGLANG_VERSION = "0.17.1"
 
@@ -41,6 +45,9 @@ _FLAGS = (
 )
 _PACKAGE = Path(__file__).parent
 _SOURCES = _PACKAGE.parents[2] / "contracts"
+_COMPILER = (sys.executable, "-m", "ziglang", "cc")
+HEADERS = _PACKAGE / "include"
+"""What a contract may include: in a checkout a link to ``contracts/``, in an installed package its files."""
 
 
 def build_contracts(sources: Path) -> dict[str, bytes]:
@@ -49,14 +56,19 @@ def build_contracts(sources: Path) -> dict[str, bytes]:
     Raises:
         InputError: no sources, another compiler than the pinned one, or a source that does not compile.
     """
-    _check_compiler()
+    check_compiler()
     files = sorted(sources.glob("*.c"))
     if not files:
         raise InputError(str(sources), "holds no C file: run this in a checkout, or give --sources")
-    return {file.stem: _compile(file) for file in files}
+    return {file.stem: compile_contract(file) for file in files}
 
 
-def _check_compiler() -> None:
+def check_compiler() -> None:
+    """Refuse another compiler than the pinned one.
+
+    Raises:
+        InputError: naming the version, and how to install it.
+    """
     try:
         found = version("ziglang")
     except PackageNotFoundError:
@@ -66,16 +78,29 @@ def _check_compiler() -> None:
         raise InputError("ziglang", f"{problem}: pip install ziglang=={ZIGLANG_VERSION}")
 
 
-def _compile(source: Path) -> bytes:
+def compile_contract(source: Path, defines: Sequence[str] = ()) -> bytes:
+    """The WebAssembly code of one C file, by the pinned flags.
+
+    Args:
+        source: the C file. What it includes is looked for in its folder, then among the headers of BEES.
+        defines: macros, as ``NAME=VALUE``.
+
+    Raises:
+        CompileError: it does not compile; ``output`` holds the compiler's words.
+        InputError: another compiler than the pinned one.
+    """
+    check_compiler()
     with TemporaryDirectory(prefix="bees-contract-") as folder:
-        output = Path(folder, code_file_name(source.stem))
-        command = [sys.executable, "-m", "ziglang", "cc", *_FLAGS, "-o", str(output), source.name]
+        output = Path(folder, code_file_name("contract"))
+        macros = [f"-D{define}" for define in defines]
+        # "./", since a name that starts with a dash would be an option.
+        command = [*_COMPILER, *_FLAGS, *macros, "-I", str(HEADERS), "-o", str(output), f"./{source.name}"]
         caches = {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
-        done = subprocess.run(  # noqa: S603  # our own command, our own sources
+        done = subprocess.run(  # noqa: S603  # the pinned compiler; a source is compiled, never run here
             command, cwd=source.parent, env=os.environ | caches, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise InputError(str(source), f"does not compile:\n{done.stderr.rstrip()}")
+            raise CompileError(str(source), "does not compile", done.stderr.rstrip())
         return output.read_bytes()
 
 
