@@ -186,7 +186,8 @@ class CompileError(InputError):
 
     @property
     def message(self) -> str:
-        return f"{self.source}: {self.problem}:\n{self.output}"
+        complaint = next((line for line in self.output.splitlines() if "error:" in line), "see the compiler's words")
+        return f"{self.source}: {self.problem}: {complaint}"
 
 
 @dataclass(eq=False)
