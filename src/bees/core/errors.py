@@ -40,6 +40,7 @@ failed verification or a run that could not end well.
     ├── EngineError                  the engine that orders blocks cannot go on (exit 1)
     ├── ChainFileError               a chain file that is cut, altered or not a chain (exit 1)
     │   └── StorageError             its disk is full, read-only or failing; says nothing of the chain (exit 2)
+    ├── WorkerLostError              a process that worked for this one has died (exit 1)
     └── NoDeviceLeftError            every device is empty (exit 1)
 
 The subclasses of TransactionError and BlockError stand beside the rules that they guard, in
@@ -461,6 +462,22 @@ class StorageError(ChainFileError):
     """
 
     exit_code: ClassVar[int] = 2
+
+
+@dataclass(eq=False)
+class WorkerLostError(BeesError):
+    """A process that worked for this one has died; what it had finished is kept.
+
+    Attributes:
+        exit_code_of_process: as the system tells it; negative is the signal that ended it.
+    """
+
+    exit_code_of_process: int | None
+
+    @property
+    def message(self) -> str:
+        how = f"exit code {self.exit_code_of_process}"
+        return f"a process has died ({how}), perhaps for lack of memory; start the same command again to go on"
 
 
 @dataclass(eq=False)
