@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bees.contract.library import load_contract_code
 from bees.core.errors import ScenarioError, ScenarioFileError
 from bees.scenario import Battery, Ledger, Radio, Scenario, Topology
-from bees.scenario_checks import RANGES, conflicts
+from bees.scenario_checks import RANGES, check_any, conflicts
 from bees.scenario_file import check_scenario, describe_knobs, dump_scenario, load_scenario, preset_names
 
 if TYPE_CHECKING:
@@ -368,8 +369,8 @@ def test_a_knob_says_its_type_bounds_and_meaning() -> None:
     knobs = {knob.key: knob for knob in describe_knobs()}
     assert knobs["radio.bandwidth_hz"].kind == "number > 0"
     assert knobs["learning.exponent"].kind == "whole number 0 to 30"
-    assert knobs["ledger.contract"].kind == "argmax | fedavg"
-    assert knobs["ledger.contract"].as_dict()["choices"] == ["argmax", "fedavg"]
+    assert knobs["ledger.pol"].kind.startswith("capacity_over_battery | ")
+    assert knobs["ledger.verification"].as_dict()["choices"] == ["all_servers", "main_node"]
     assert knobs["topology.crowding"].meaning.endswith("keeps the range and changes N to K/5.")
 
 
@@ -465,3 +466,40 @@ def test_no_name_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, 
 def test_sections_can_be_built_in_python_and_dumped(write: Write) -> None:
     scenario = Scenario(radio=Radio(bandwidth_hz=3), battery=Battery(device_initial_min=0))
     assert load_scenario(write(dump_scenario(scenario))) == scenario
+
+
+@pytest.mark.parametrize(("name", "hint"), [("fedavgg", "did you mean 'fedavg'?"), ("nothing alike", "known: argmax")])
+def test_a_contract_that_is_neither_packaged_nor_a_file_is_refused(name: str, hint: str):
+    with pytest.raises(ScenarioError, match=r"neither a packaged contract nor the path of a \.wasm file") as caught:
+        load_scenario("quick", [f'ledger.contract="{name}"'])
+    assert caught.value.key == "ledger.contract"
+    assert hint in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (None, "No such file"),
+        (b"", "is empty"),
+        (b"text", "not a WebAssembly module"),
+        (bytes(2**18), "is longer than"),
+    ],
+)
+def test_a_file_that_is_no_contract_is_refused_before_anything_is_founded(
+    tmp_path: Path, data: bytes | None, problem: str
+):
+    path = tmp_path / "mine.wasm"
+    if data is not None:
+        path.write_bytes(data)
+    scenario = load_scenario("quick", [f'ledger.contract="{path}"'])
+    with pytest.raises(ScenarioError, match=problem) as caught:
+        check_any(scenario, "here")
+    assert (caught.value.source, caught.value.key) == ("here", "ledger.contract")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_contract_file_is_a_scenarios_as_a_packaged_one_is(tmp_path: Path):
+    path = tmp_path / "mine.wasm"
+    path.write_bytes(load_contract_code("argmax"))
+    scenario = load_scenario("quick", [f'ledger.contract="{path}"'])
+    assert check_any(scenario) == scenario

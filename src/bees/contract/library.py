@@ -1,12 +1,14 @@
-"""The contracts that come with BEES: WebAssembly built from ``contracts/``, found by name."""
+"""The contracts that come with BEES, built from ``contracts/`` and found by name; and those of users, by path."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 
+from bees.contract.description import LONGEST_CONTRACT_BYTES
 from bees.core.errors import ContractLoadError, InputError, did_you_mean
 from bees.core.hashes import digest
 
@@ -62,22 +64,43 @@ def contract_names() -> tuple[str, ...]:
     return tuple(contract.name for contract in packaged_contracts().contracts)
 
 
+def is_contract_file(name: str) -> bool:
+    """Whether this names a file with a contract's code, and no packaged contract."""
+    return name.endswith(code_file_name(""))
+
+
 def load_contract_code(name: str) -> bytes:
-    """The WebAssembly code of a packaged contract.
+    """The WebAssembly code of a packaged contract, or of a file.
 
     Args:
-        name: such as ``"fedavg"``.
+        name: such as ``"fedavg"``, or the path of a ``.wasm`` file, relative to the working directory.
 
     Raises:
-        InputError: there is no contract of this name.
-        ContractLoadError: its file is not the one that was packaged.
+        InputError: there is no contract of this name, or no such file.
+        ContractLoadError: its file is not the one that was packaged, or is no contract.
     """
+    if is_contract_file(name):
+        return _read_contract_file(name)
     for contract in packaged_contracts().contracts:
         if contract.name == name:
             code = files(_PACKAGE).joinpath(code_file_name(name)).read_bytes()
             _check_hash(contract, code)
             return code
     raise InputError(f"contract {name!r}", f"no such contract: {did_you_mean(name, contract_names())}")
+
+
+def _read_contract_file(name: str) -> bytes:
+    try:
+        with Path(name).open("rb") as file:
+            code = file.read(LONGEST_CONTRACT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(name, f"cannot be read as a contract: {why}") from error
+    if not code:
+        raise ContractLoadError(f"{name} is empty")
+    if len(code) > LONGEST_CONTRACT_BYTES:
+        raise ContractLoadError(f"{name} is longer than {LONGEST_CONTRACT_BYTES} bytes, which no contract may be")
+    return code
 
 
 def _check_hash(contract: PackagedContract, code: bytes) -> None:
