@@ -38,13 +38,18 @@ failed verification or a run that could not end well.
     │   └── MissingBlobError         bytes that the contract must read are not at hand
     ├── DoubleSignError              a signer refused to sign a second, different duty (exit 1)
     ├── EngineError                  the engine that orders blocks cannot go on (exit 1)
+    │   ├── AbciError                bytes from CometBFT's socket that are no messages of ABCI
+    │   ├── CometError               CometBFT cannot be started or reached, or refuses a request
+    │   └── DivergedError            this server's state is not what the other servers have signed
+    ├── NetworkError                 other participants cannot be reached, or answer nonsense (exit 1)
+    ├── RequestError                 an HTTP request that is refused; its subclasses say why (exit 1)
     ├── ChainFileError               a chain file that is cut, altered or not a chain (exit 1)
     │   └── StorageError             its disk is full, read-only or failing; says nothing of the chain (exit 2)
     ├── WorkerLostError              a process that worked for this one has died (exit 1)
     └── NoDeviceLeftError            every device is empty (exit 1)
 
 The subclasses of TransactionError and BlockError stand beside the rules that they guard, in
-``bees.ledger.refusals``.
+``bees.ledger.refusals``, and those of RequestError in ``bees.transport.refusals``.
 """
 
 from __future__ import annotations
@@ -435,6 +440,66 @@ class EngineError(BeesError):
     @property
     def message(self) -> str:
         return self.problem
+
+
+@dataclass(eq=False)
+class NetworkError(BeesError):
+    """Other participants cannot be reached, or what they answer makes no sense.
+
+    Attributes:
+        peer: who was asked.
+        problem: what came of it.
+    """
+
+    peer: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.peer}: {self.problem}"
+
+
+@dataclass(eq=False)
+class RequestError(BeesError):
+    """An HTTP request that is refused. Its subclasses, in ``bees.transport.refusals``, say why.
+
+    Attributes:
+        problem: what is wrong with it.
+    """
+
+    problem: str
+
+    status: ClassVar[int] = 400
+
+    @property
+    def message(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class AbciError(EngineError):
+    """Bytes from an ABCI socket are no messages, or a request that an application cannot answer."""
+
+
+@dataclass(eq=False)
+class CometError(EngineError):
+    """CometBFT cannot be started or reached, or refuses a request."""
+
+
+@dataclass(eq=False)
+class DivergedError(EngineError):
+    """This server's state is not what the other servers have signed, so it must not go on.
+
+    Attributes:
+        height: of the block after which the states differ.
+    """
+
+    height: int
+
+    @property
+    def message(self) -> str:
+        fix = "update this server's software, then move its chain.db and CometBFT data away and let it replay"
+        return f"block {self.height}: app hash differs from the chain's: {self.problem}; {fix}"
 
 
 @dataclass(eq=False)

@@ -1,1 +1,1 @@
-"""One edge server as two processes: CometBFT orders blocks, this package judges them and serves the devices."""
+"""``bees node``: one edge server as a process, on CometBFT: duties, blob plane, device API, metrics."""

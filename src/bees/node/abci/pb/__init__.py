@@ -1,0 +1,1 @@
+"""Generated from `../proto` by `python -m bees.node.abci.generate`: do not edit."""

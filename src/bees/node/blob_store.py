@@ -1,0 +1,155 @@
+"""The bytes of updates on disk: a file each, in a folder for each round. Bounded, whole or absent, pruned by round."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from bees.core.errors import StorageError
+from bees.engines.chain_file import typed_errors
+from bees.engines.disk import sync_file, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_INCOMING = "incoming"
+
+
+class IncomingBlob:
+    """Bytes on their way into the store.
+
+    Attributes:
+        path: where they are for now.
+        size: how many have come.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path = path
+        self.size = 0
+        self._file = file
+
+    def write(self, chunk: bytes) -> None:
+        """Append."""
+        self._file.write(chunk)
+        self.size += len(chunk)
+
+    def sync(self) -> None:
+        """Have what has come survive a power cut."""
+        sync_file(self._file)
+
+
+class DiskBlobStore:
+    """Updates by commitment.
+
+    Args:
+        folder: made if it is not there; what a crash has left half written in it is removed.
+        limit_bytes: of all updates together.
+
+    Raises:
+        StorageError: the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self._rounds: dict[bytes, int] = {}
+        self.size_bytes = 0
+        with typed_errors(folder):
+            shutil.rmtree(folder / _INCOMING, ignore_errors=True)
+            (folder / _INCOMING).mkdir(parents=True)
+            for path in folder.glob("*/*"):
+                self._note(path)
+
+    def __len__(self) -> int:
+        return len(self._rounds)
+
+    def __contains__(self, commitment: bytes) -> bool:
+        return commitment in self._rounds
+
+    def get(self, commitment: bytes) -> bytes | None:
+        """The bytes, or None."""
+        if commitment not in self._rounds:
+            return None
+        try:
+            return self._path(commitment).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(str(self._path(commitment)), str(error)) from error
+
+    def path(self, commitment: bytes) -> Path | None:
+        """The file of an update, or None."""
+        return self._path(commitment) if commitment in self._rounds else None
+
+    def put(self, commitment: bytes, round_: int, data: bytes) -> None:
+        """Keep bytes whose commitment the caller has checked.
+
+        Raises:
+            StorageError: the disk or the limit is full.
+        """
+        with self.receive() as incoming:
+            incoming.write(data)
+            incoming.sync()
+            self.keep(incoming, commitment, round_)
+
+    @contextmanager
+    def receive(self) -> Generator[IncomingBlob]:
+        """A file that takes bytes as they come; unless it is kept in time, it is removed.
+
+        Raises:
+            StorageError: the disk is full or fails.
+        """
+        with typed_errors(self.folder), NamedTemporaryFile(dir=self.folder / _INCOMING, delete=False) as file:
+            path = Path(file.name)
+            try:
+                yield IncomingBlob(path, cast("BinaryIO", file))
+            finally:
+                path.unlink(missing_ok=True)
+
+    def keep(self, incoming: IncomingBlob, commitment: bytes, round_: int) -> None:
+        """Give received and synced bytes their name.
+
+        Raises:
+            StorageError: the limit is reached, or the disk fails.
+        """
+        if commitment in self._rounds:
+            return
+        if self.size_bytes + incoming.size > self.limit_bytes:
+            raise StorageError(str(self.folder), f"its limit of {self.limit_bytes} bytes is reached")
+        home = self.folder / f"{round_:012d}"
+        with typed_errors(home):
+            home.mkdir(exist_ok=True)
+            incoming.path.rename(home / commitment.hex())
+            sync_folder(home)
+        self._rounds[commitment] = round_
+        self.size_bytes += incoming.size
+
+    def prune(self, last_round: int) -> int:
+        """Forget the updates of rounds up to ``last_round``; returns how many.
+
+        What contracts read stays in the chain file; all else is not needed to replay the chain.
+        """
+        doomed = [commitment for commitment, round_ in self._rounds.items() if round_ <= last_round]
+        for commitment in doomed:
+            path = self._path(commitment)
+            with typed_errors(path):
+                self.size_bytes -= path.stat().st_size
+                path.unlink()
+            del self._rounds[commitment]
+        for home in self.folder.glob("[0-9]*"):
+            if int(home.name) <= last_round:
+                with suppress(OSError):
+                    home.rmdir()
+        return len(doomed)
+
+    def _path(self, commitment: bytes) -> Path:
+        return self.folder / f"{self._rounds[commitment]:012d}" / commitment.hex()
+
+    def _note(self, path: Path) -> None:
+        """Take a file of an earlier life in; whoever reads it checks it against its name."""
+        with suppress(ValueError):
+            self._rounds[bytes.fromhex(path.name)] = int(path.parent.name)
+            self.size_bytes += path.stat().st_size

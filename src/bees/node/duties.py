@@ -1,0 +1,172 @@
+"""Which duties are due in a state: what to pull, attest, publish and report. No network in here.
+
+The duties themselves stand in ``bees.protocol``, and the simulator drives the same ones. This says when each is done,
+and never lets one be answered twice: what was answered once is answered again, also after a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bees.core.errors import DoubleSignError, MissingBlobError
+from bees.ledger.state import Phase
+from bees.protocol.server import attest, held_updates, publish
+from bees.protocol.signer import Journal, Signer
+from bees.protocol.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bees.core.fixed_point import Words
+    from bees.core.keys import SigningKey
+    from bees.ledger.execution import ContractRunner
+    from bees.ledger.state import State
+    from bees.ledger.transactions import Signed
+    from bees.node.ports import UpdateStore
+    from bees.protocol.signer import RoundDuty
+
+Score = "Callable[[Sequence[bytes], Words], Sequence[int]]"
+"""For the bytes of each update and w_g(t-1): how many evaluation samples its model gets right."""
+
+
+class AnswerJournal(Journal, Protocol):
+    """A journal that also keeps the answers."""
+
+    def answer(self, duty: RoundDuty) -> Signed | None:
+        """What was answered, or None."""
+        ...
+
+    def keep_answer(self, duty: RoundDuty, signed: Signed) -> None:
+        """Keep an answer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Bytes that a duty needs and that are not here.
+
+    Attributes:
+        commitment: of the update.
+        device: u_k.
+        round: t.
+        sources: servers in the order in which to ask them: those that attest to hold it, its device's, the others.
+    """
+
+    commitment: bytes
+    device: int
+    round: int
+    sources: tuple[int, ...]
+
+
+def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[Wanted, ...]:
+    """What a server must pull now: in ATTEST every update, in PUBLISH the eligible ones, that it does not hold.
+
+    Args:
+        state: after the last block.
+        server: who pulls.
+        store: what it holds.
+    """
+    match state.phase:
+        case Phase.COLLECT:
+            return ()
+        case Phase.ATTEST:
+            devices = sorted(state.updates) if server in state.attesters else []
+        case Phase.PUBLISH:
+            devices = [eligible.device for eligible in state.ballot.eligible] if state.ballot else []
+    return tuple(
+        Wanted(commitment, device, state.round, sources_of(state, device, server))
+        for device, commitment in ((device, state.updates[device].commitment) for device in devices)
+        if commitment not in store
+    )
+
+
+def sources_of(state: State, device: int, server: int) -> tuple[int, ...]:
+    """Servers to ask for a device's update, without the one that asks."""
+    count = len(state.genesis.servers)
+    attested = [s for s, attestation in sorted(state.attestations.items()) if device in attestation.devices]
+    # Each asks the others in another order, so that one server does not serve all of them.
+    others = [(server + k) % count for k in range(1, count)]
+    order = dict.fromkeys([*attested, state.genesis.devices[device].server, *others])
+    return tuple(source for source in order if source != server)
+
+
+class Duties:
+    """What one server owes the chain.
+
+    Args:
+        server: its index.
+        key: with which it signs.
+        journal: on disk before a signature leaves.
+        store: the bytes of updates that it holds.
+        runner: runs contracts on them.
+    """
+
+    def __init__(
+        self, server: int, key: SigningKey, journal: AnswerJournal, store: UpdateStore, runner: ContractRunner
+    ) -> None:
+        self._server = server
+        self._journal = journal
+        self._store = store
+        self._runner = runner
+        self._signer = Signer(key, journal)
+        self._witness = Witness(server, key)
+
+    def may_attest(self, state: State) -> bool:
+        """Whether it is time to: all bytes are here, or half of the phase is over. Scoring is dear, so ask first."""
+        if state.phase is not Phase.ATTEST or self._server in state.attestations:
+            return False
+        if self._server not in state.attesters:
+            return False
+        waited = (state.height - state.phase_opened) * 2 >= state.genesis.phases.attest
+        return waited or not wanted_updates(state, self._server, self._store)
+
+    def attest(
+        self, state: State, global_model: Words, score: Callable[[Sequence[bytes], Words], Sequence[int]]
+    ) -> Signed | None:
+        """The server's Attest; safe to call from another thread, since the state is frozen.
+
+        Args:
+            state: in which ``may_attest`` is true.
+            global_model: words of w_g(t-1), shape (P,).
+            score: counts what each update gets right.
+        """
+
+        def make() -> Signed | None:
+            held = held_updates(state, self._store.get, global_model)
+            return attest(self._signer, self._server, state, held, lambda updates: score(updates, global_model))
+
+        return self._once(("Attest", state.round), make)
+
+    def publish(self, state: State) -> Signed | None:
+        """The Publish, when it is this server's turn and all bytes are here."""
+        if state.main_node != self._server:
+            return None
+        return self._once(
+            ("Publish", state.round), lambda: publish(self._signer, self._server, state, self._runner)
+        )
+
+    def hear(self, state: State, signed: Signed) -> Signed | None:
+        """Evidence, if a transaction whose signature was checked contradicts another."""
+        return self._witness.hear(state, signed)
+
+    def judge(self, state: State) -> list[Signed]:
+        """Evidence against whoever has published something else than the contract's result."""
+        return self._witness.judge(state, self._runner)
+
+    def forget(self, state: State) -> None:
+        """Drop what was heard of rounds that are over for long."""
+        self._witness.forget(state.round - 1)
+
+    def _once(self, duty: RoundDuty, make: Callable[[], Signed | None]) -> Signed | None:
+        known = self._journal.answer(duty)
+        if known is not None:
+            return known
+        try:
+            signed = make()
+        except (DoubleSignError, MissingBlobError):
+            # Either a crash has taken the answer but not its digest, or the answer cannot be given yet.
+            return None
+        if signed is not None:
+            self._journal.keep_answer(duty, signed)
+        return signed
