@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 import bees.ledger.commitments
 from bees.faults.disk import Disk
+from bees.faults.invariants import Watch
 from bees.faults.plan import Crash, Liar, Partition, Plan, draw_plan
 from bees.faults.play import play
 from bees.faults.world import shared_world
@@ -93,7 +95,53 @@ def test_a_replica_that_forgets_at_a_restart_what_it_has_signed(monkeypatch: pyt
         return None
 
     times_us = range(1_000_000, 4_000_000, 20_000)
-    assert_seen("agreement", map(plan, times_us), monkeypatch, lambda: monkeypatch.setattr(Disk, "last_record", forget))
+    forgetting = partial(monkeypatch.setattr, Disk, "last_record", forget)
+    assert_seen("one answer", map(plan, times_us), monkeypatch, forgetting)
+
+    def forget_and_look_away() -> None:
+        forgetting()
+        monkeypatch.setattr(Watch, "saw_sent", lambda *_: None)
+
+    assert_seen("agreement", map(plan, times_us), monkeypatch, forget_and_look_away)
+
+
+def forgetting_disk(kind: str) -> Callable[[Disk, Callable[[int], int]], int]:
+    """A disk that says a write is safe, and loses the last one of its kind in a crash."""
+
+    def crash(disk: Disk, _survives: Callable[[int], int]) -> int:
+        kept = getattr(disk.files, kind)
+        if isinstance(kept, dict) and kept:
+            kept.popitem()
+        elif not isinstance(kept, dict):
+            setattr(disk.files, kind, None)
+        return 1
+
+    return crash
+
+
+@pytest.mark.parametrize(
+    ("kind", "invariant"), [("decisions", "durability"), ("record", "one answer"), ("blobs", "durability")]
+)
+def test_a_disk_that_loses_what_its_server_has_told_others(
+    kind: str, invariant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that has lost a block does not know of it either: only what was told before the crash gives it away."""
+
+    def plan(at_us: int) -> Plan:
+        return directed(
+            1,
+            (),
+            servers=5,
+            liars=(),
+            longest_delay_us=80_000,
+            heals_at_us=4_000_000,
+            events=tuple(Crash(server, at_us + 7_000 * server, at_us + 7_000 * server + 5_000) for server in range(5)),
+        )
+
+    times_us = range(400_000, 3_900_000, 50_000)
+    assert_seen(
+        invariant, map(plan, times_us), monkeypatch, lambda: monkeypatch.setattr(Disk, "crash", forgetting_disk(kind))
+    )
 
 
 def test_a_publish_that_nobody_executes_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +172,7 @@ def test_a_signer_without_a_journal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Disk, "keep_own", lambda *_: None)
 
     devices = tuple(Liar(index, ("withheld bytes",)) for index in range(3))
-    plans = (
+    plans = [
         directed(
             seed,
             ("withheld bytes",),
@@ -134,8 +182,14 @@ def test_a_signer_without_a_journal(monkeypatch: pytest.MonkeyPatch) -> None:
             lying_devices=devices,
         )
         for seed in range(60)
-    )
-    assert_seen("no honest participant is convicted", plans, monkeypatch, forget)
+    ]
+    assert_seen("one answer", plans, monkeypatch, forget)
+
+    def forget_and_look_away() -> None:
+        forget()
+        monkeypatch.setattr(Watch, "saw_sent", lambda *_: None)
+
+    assert_seen("no honest participant is convicted", plans, monkeypatch, forget_and_look_away)
 
 
 def test_an_update_that_its_device_has_not_signed(monkeypatch: pytest.MonkeyPatch) -> None:

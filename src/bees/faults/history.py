@@ -113,6 +113,7 @@ class History:
         self._devices = [Device(k, world, self, delegates=k in plan.delegating) for k in range(plan.devices)]
         self._tell_liars()
         self._honest = [node for node in self.nodes if node.index not in self._liars]
+        self._honest_servers = frozenset(node.index for node in self._honest)
 
     def run(self) -> HistoryResult:
         """Play the history to its end, or to the first broken invariant."""
@@ -255,6 +256,8 @@ class History:
         if isinstance(payload, WantUpdate | Status) and payload.server != sender:
             self._counts["message in another's name"] += 1
             return
+        if sender in self._honest_servers:
+            self.watch.saw_sent(sender, payload, self._network.now_us)
         self._network.send(sender, receiver, payload)
         if self._link.is_duplicated(self._network.now_us):
             self._network.send(sender, receiver, payload)

@@ -11,6 +11,7 @@ import numpy as np
 from bees.contract.reference import average_updates, select_most_accurate
 from bees.core.errors import BeesError
 from bees.core.fixed_point import bytes_to_words, words_to_bytes
+from bees.faults.told import Told
 from bees.faults.world import evaluate, samples_of, train
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.state import Phase, initial_state
@@ -74,6 +75,7 @@ class Watch:
         self._lying_devices: Collection[int] = {liar.index for liar in plan.lying_devices}
         self._charged = plan.servers
         self._newest = initial_state(world.genesis)
+        self._told = Told()
 
     def saw_block(self, node: Node, state: State, honest: Collection[Node], now_us: int) -> None:
         """Check everything that a block of an honest server can break.
@@ -99,17 +101,37 @@ class Watch:
         if state.round > before.round:
             self._check_outcome(before, state, node, now_us)
 
-    def saw_restart(self, node: Node, safe_heights: Collection[int], now_us: int) -> None:
-        """Check that a restarted server has all that was safe on its disk, and nothing else than was committed.
+    def saw_sent(self, sender: int, payload: object, now_us: int) -> None:
+        """Check that what an honest server sends does not contradict what it has sent before.
 
         Raises:
-            InvariantError: it has lost or changed a block.
+            InvariantError: it does.
+        """
+        problem = self._told.note(sender, payload)
+        if problem:
+            raise InvariantError("one answer", f"server {sender} has signed {problem}", now_us)
+
+    def saw_restart(self, node: Node, safe_heights: Collection[int], now_us: int) -> None:
+        """Check that a restarted server has all that was safe on its disk or told to others, and nothing else.
+
+        Raises:
+            InvariantError: it has lost or changed a block, or bytes that it has attested to hold.
         """
         height = node.replica.height
         if height < max(safe_heights, default=0):
             raise InvariantError("durability", f"server {node.index} has lost blocks above {height}", now_us)
+        if height < (told := self._told.height(node.index)):
+            story = f"server {node.index} is back at height {height}, and had told others of its block {told}"
+            raise InvariantError("durability", story, now_us)
         if height and self.blocks.get(height, (b"", b""))[0] != node.replica.last_block:
             raise InvariantError("durability", f"server {node.index} restarted with another block {height}", now_us)
+        attested = self._told.attested(node.index)
+        if attested is not None and attested.round == node.state.round:
+            for device in attested.devices:
+                update = node.state.updates.get(device)
+                if update is None or node.disk.blob(update.commitment) is None:
+                    story = f"server {node.index} has lost the bytes of device {device}, which it had attested to hold"
+                    raise InvariantError("durability", story, now_us)
 
     def published_since(self, at_us: int) -> list[Closed]:
         """Rounds that ended with a result after some time."""
