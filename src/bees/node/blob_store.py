@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from bees.core.errors import StorageError
 from bees.engines.chain_file import typed_errors
 from bees.engines.disk import sync_file, sync_folder
+from bees.ledger.commitments import commit_to_update
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -56,12 +57,17 @@ class DiskBlobStore:
         self.folder = folder
         self.limit_bytes = limit_bytes
         self._rounds: dict[bytes, int] = {}
-        self.size_bytes = 0
+        self._sizes: dict[bytes, int] = {}
         with typed_errors(folder):
             shutil.rmtree(folder / _INCOMING, ignore_errors=True)
             (folder / _INCOMING).mkdir(parents=True)
             for path in folder.glob("*/*"):
                 self._note(path)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all updates together."""
+        return sum(self._sizes.values())
 
     def __len__(self) -> int:
         return len(self._rounds)
@@ -76,24 +82,23 @@ class DiskBlobStore:
         try:
             return self._path(commitment).read_bytes()
         except FileNotFoundError:
+            self._forget(commitment)
             return None
         except OSError as error:
             raise StorageError(str(self._path(commitment)), str(error)) from error
 
-    def path(self, commitment: bytes) -> Path | None:
-        """The file of an update, or None."""
-        return self._path(commitment) if commitment in self._rounds else None
-
-    def put(self, commitment: bytes, round_: int, data: bytes) -> None:
-        """Keep bytes whose commitment the caller has checked.
+    def put(self, device: int, round_: int, data: bytes) -> bytes:
+        """Keep an update, and return its commitment.
 
         Raises:
-            StorageError: the disk or the limit is full.
+            StorageError: the limit is reached, or the disk fails.
         """
+        commitment = commit_to_update(device, round_, data)
         with self.receive() as incoming:
             incoming.write(data)
             incoming.sync()
             self.keep(incoming, commitment, round_)
+        return commitment
 
     @contextmanager
     def receive(self) -> Generator[IncomingBlob]:
@@ -124,8 +129,7 @@ class DiskBlobStore:
             home.mkdir(exist_ok=True)
             incoming.path.rename(home / commitment.hex())
             sync_folder(home)
-        self._rounds[commitment] = round_
-        self.size_bytes += incoming.size
+        self._rounds[commitment], self._sizes[commitment] = round_, incoming.size
 
     def prune(self, last_round: int) -> int:
         """Forget the updates of rounds up to ``last_round``; returns how many.
@@ -135,15 +139,17 @@ class DiskBlobStore:
         doomed = [commitment for commitment, round_ in self._rounds.items() if round_ <= last_round]
         for commitment in doomed:
             path = self._path(commitment)
-            with typed_errors(path):
-                self.size_bytes -= path.stat().st_size
+            with typed_errors(path), suppress(FileNotFoundError):
                 path.unlink()
-            del self._rounds[commitment]
+            self._forget(commitment)
         for home in self.folder.glob("[0-9]*"):
             if int(home.name) <= last_round:
                 with suppress(OSError):
                     home.rmdir()
         return len(doomed)
+
+    def _forget(self, commitment: bytes) -> None:
+        del self._rounds[commitment], self._sizes[commitment]
 
     def _path(self, commitment: bytes) -> Path:
         return self.folder / f"{self._rounds[commitment]:012d}" / commitment.hex()
@@ -151,5 +157,5 @@ class DiskBlobStore:
     def _note(self, path: Path) -> None:
         """Take a file of an earlier life in; whoever reads it checks it against its name."""
         with suppress(ValueError):
-            self._rounds[bytes.fromhex(path.name)] = int(path.parent.name)
-            self.size_bytes += path.stat().st_size
+            commitment, round_ = bytes.fromhex(path.name), int(path.parent.name)
+            self._rounds[commitment], self._sizes[commitment] = round_, path.stat().st_size

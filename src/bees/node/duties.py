@@ -6,18 +6,17 @@ and never lets one be answered twice: what was answered once is answered again, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bees.core.errors import DoubleSignError, MissingBlobError
 from bees.ledger.state import Phase
+from bees.node.ledger_node import WantedBlob
 from bees.protocol.server import attest, held_updates, publish
 from bees.protocol.signer import Journal, Signer
 from bees.protocol.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
     from bees.ledger.execution import ContractRunner
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from bees.node.ports import UpdateStore
     from bees.protocol.signer import RoundDuty
 
-Score = "Callable[[Sequence[bytes], Words], Sequence[int]]"
+Score = Callable[[Sequence[bytes], "Words"], Sequence[int]]
 """For the bytes of each update and w_g(t-1): how many evaluation samples its model gets right."""
 
 
@@ -42,24 +41,7 @@ class AnswerJournal(Journal, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Bytes that a duty needs and that are not here.
-
-    Attributes:
-        commitment: of the update.
-        device: u_k.
-        round: t.
-        sources: servers in the order in which to ask them: those that attest to hold it, its device's, the others.
-    """
-
-    commitment: bytes
-    device: int
-    round: int
-    sources: tuple[int, ...]
-
-
-def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[Wanted, ...]:
+def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[WantedBlob, ...]:
     """What a server must pull now: in ATTEST every update, in PUBLISH the eligible ones, that it does not hold.
 
     Args:
@@ -75,14 +57,14 @@ def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[Wante
         case Phase.PUBLISH:
             devices = [eligible.device for eligible in state.ballot.eligible] if state.ballot else []
     return tuple(
-        Wanted(commitment, device, state.round, sources_of(state, device, server))
+        WantedBlob(commitment, device, state.round, sources_of(state, device, server))
         for device, commitment in ((device, state.updates[device].commitment) for device in devices)
         if commitment not in store
     )
 
 
 def sources_of(state: State, device: int, server: int) -> tuple[int, ...]:
-    """Servers to ask for a device's update, without the one that asks."""
+    """Servers in the order in which to ask for an update: those that attest to hold it, its device's, the others."""
     count = len(state.genesis.servers)
     attested = [s for s, attestation in sorted(state.attestations.items()) if device in attestation.devices]
     # Each asks the others in another order, so that one server does not serve all of them.
@@ -121,9 +103,7 @@ class Duties:
         waited = (state.height - state.phase_opened) * 2 >= state.genesis.phases.attest
         return waited or not wanted_updates(state, self._server, self._store)
 
-    def attest(
-        self, state: State, global_model: Words, score: Callable[[Sequence[bytes], Words], Sequence[int]]
-    ) -> Signed | None:
+    def attest(self, state: State, global_model: Words, score: Score) -> Signed | None:
         """The server's Attest; safe to call from another thread, since the state is frozen.
 
         Args:
@@ -142,9 +122,7 @@ class Duties:
         """The Publish, when it is this server's turn and all bytes are here."""
         if state.main_node != self._server:
             return None
-        return self._once(
-            ("Publish", state.round), lambda: publish(self._signer, self._server, state, self._runner)
-        )
+        return self._once(("Publish", state.round), lambda: publish(self._signer, self._server, state, self._runner))
 
     def hear(self, state: State, signed: Signed) -> Signed | None:
         """Evidence, if a transaction whose signature was checked contradicts another."""

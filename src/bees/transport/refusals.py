@@ -1,0 +1,82 @@
+"""Why an HTTP request is refused. Each refusal is a typed name and a status of the 400s; none costs the node much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bees.core.errors import RequestError
+
+
+@dataclass(eq=False)
+class MalformedRequestError(RequestError):
+    """A part of the request that cannot be read."""
+
+
+@dataclass(eq=False)
+class NotAuthenticError(RequestError):
+    """A request between servers that no registered server has signed, or not just now, or not for this one."""
+
+    status: ClassVar[int] = 401
+
+
+@dataclass(eq=False)
+class UnknownBlobError(RequestError):
+    """Bytes that are not here, or that are secret while COLLECT is open."""
+
+    status: ClassVar[int] = 404
+
+
+@dataclass(eq=False)
+class NotYetError(RequestError):
+    """What was asked for is not there yet, such as a proof that is not certified."""
+
+    status: ClassVar[int] = 404
+
+
+@dataclass(eq=False)
+class TooSlowError(RequestError):
+    """A request whose body came too slowly."""
+
+    status: ClassVar[int] = 408
+
+
+@dataclass(eq=False)
+class RefusedTransactionError(RequestError):
+    """A transaction that the ledger refuses.
+
+    Attributes:
+        refusal: name of the ledger's error, such as ``WrongRoundError``.
+    """
+
+    refusal: str = ""
+
+    status: ClassVar[int] = 409
+
+
+@dataclass(eq=False)
+class NoLengthError(RequestError):
+    """A body whose length was not announced."""
+
+    status: ClassVar[int] = 411
+
+
+@dataclass(eq=False)
+class WrongLengthError(RequestError):
+    """A body that cannot be an update of this model."""
+
+    status: ClassVar[int] = 413
+
+
+@dataclass(eq=False)
+class WrongBytesError(RequestError):
+    """Bytes that are not what the transaction commits to."""
+
+    status: ClassVar[int] = 422
+
+
+@dataclass(eq=False)
+class TooManyRequestsError(RequestError):
+    """One peer asks too often, or more upload at once than the node takes: try again later."""
+
+    status: ClassVar[int] = 429
