@@ -385,7 +385,7 @@ def value_of(knob: Knob) -> st.SearchStrategy[object]:
     if knob.pattern:
         return st.from_regex(knob.pattern, fullmatch=True).filter(str.isprintable)
     if knob.type == "text":
-        return st.text()
+        return st.text(min_size=1)
     if knob.type == "whole number":
         least, most = knob.minimum or 0, knob.maximum or 2**63 - 1
         assert isinstance(least, int)

@@ -109,6 +109,7 @@ class Experiment:
         share_checks: whether servers of this process do identical checks once.
         timer: takes the time by phase.
         speller: spells updates as the genesis says, and remembers what that has left unsaid.
+        next_contract: code that the servers deploy in round ``ledger.deploy_block``, or None.
     """
 
     scenario: Scenario
@@ -121,6 +122,7 @@ class Experiment:
     share_checks: bool
     timer: PhaseTimer
     speller: UpdateSpeller
+    next_contract: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,6 +299,7 @@ def open_experiment(
             share_checks=share_checks,
             timer=timer,
             speller=make_speller(scenario.learning, learning.model.description),
+            next_contract=founding.next_contract,
         )
 
 

@@ -20,6 +20,7 @@ from bees.ledger.genesis import (
     SignedGenesis,
     sign_genesis,
 )
+from bees.scenario_checks import NO_CONTRACT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,12 +42,14 @@ class Founding:
         server_keys: in the order of the servers.
         device_keys: in the order of the devices.
         initial_model: words of w_g(0).
+        next_contract: code that the servers deploy while the chain runs, or None.
     """
 
     genesis: SignedGenesis
     server_keys: tuple[SigningKey, ...]
     device_keys: tuple[SigningKey, ...]
     initial_model: Words
+    next_contract: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,9 @@ def found(scenario: Scenario, members: Members, task: Task) -> Founding:
         verification=ledger.verification,
         virtual_machine=describe_virtual_machine(fuel_limit=ledger.fuel),
     )
-    return Founding(sign_genesis(genesis, server_keys), server_keys, device_keys, task.initial_model)
+    deploys = ledger.deploy_contract != NO_CONTRACT
+    next_contract = load_contract_code(ledger.deploy_contract) if deploys else None
+    return Founding(sign_genesis(genesis, server_keys), server_keys, device_keys, task.initial_model, next_contract)
 
 
 def _server_records(scenario: Scenario, keys: tuple[SigningKey, ...]) -> tuple[ServerRecord, ...]:

@@ -44,6 +44,7 @@ class RoundRow(msgspec.Struct, frozen=True, kw_only=True):
         main_node: the server that published, or None when the round was skipped.
         model: hash of w_g(t), hexadecimal.
         height: ledger height of the block that closed the round.
+        contract: hash of the contract that was in force, hexadecimal.
     """
 
     block: int
@@ -71,6 +72,7 @@ class RoundRow(msgspec.Struct, frozen=True, kw_only=True):
     main_node: int | None
     model: str
     height: int
+    contract: str = ""
 
 
 @dataclass(frozen=True)

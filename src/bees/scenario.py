@@ -326,6 +326,9 @@ class Ledger(Section, frozen=True):
     Attributes:
         contract: a packaged one, such as ``fedavg``, which averages the M best updates (Eq. 3), or ``argmax``, which
             takes the best one (B-EI); or the path of a .wasm file. The genesis takes its code.
+        deploy_contract: what the servers change the contract to while the chain runs, by a Deploy that all of them
+            approve: named as ``contract`` is, or ``none``.
+        deploy_block: t, the round in which they do; the new contract is in force from the next one on.
         top_m: M, how many UEs are selected.
         pol: how Proof of Learning ranks the servers. ``capacity_over_battery`` is Eq. 2.
         server_capacity_hz_min: lower end of the registered c_k.
@@ -345,6 +348,8 @@ class Ledger(Section, frozen=True):
     """
 
     contract: ContractChoice = "fedavg"
+    deploy_contract: ContractChoice = "none"
+    deploy_block: Count = 1
     top_m: Count = 10
     pol: PolReading = "capacity_over_battery"
     server_capacity_hz_min: Positive = 2e9

@@ -39,6 +39,9 @@ PHYSICS = ("topology", "radio", "computation", "battery", "timing", "offloading"
 MAGNITUDE_LIMIT = 1e40
 """No quantity of any experiment is larger than this or smaller than one part of it; products of several still fit."""
 
+NO_CONTRACT = "none"
+"""What ``ledger.deploy_contract`` says where the contract stays."""
+
 DELEGATION_HEIGHTS = 2
 """COLLECT must last as long where UEs offload: one height for the delegations, one for the servers' updates."""
 
@@ -131,27 +134,48 @@ def conflicts(scenario: Scenario) -> Iterator[Conflict]:
     yield from _attack_conflicts(scenario)
     top_m, devices = scenario.ledger.top_m, scenario.topology.devices
     yield from _contract_name_conflicts(scenario)
+    yield from _deploy_conflicts(scenario)
     if scenario.ledger.contract != "argmax" and top_m > devices:
         problem = f"there are only {devices} devices to select from: lower it, or raise topology.devices"
         yield Conflict("ledger.top_m", top_m, problem, ("topology.devices",))
 
 
 def _contract_name_conflicts(scenario: Scenario) -> Iterator[Conflict]:
-    name = scenario.ledger.contract
-    if not is_contract_file(name) and name not in contract_names():
-        hint = did_you_mean(name[:SHOWN_CHARACTERS], contract_names())
-        problem = f"is neither a packaged contract nor the path of a .wasm file: {hint}"
-        yield Conflict("ledger.contract", name[:SHOWN_CHARACTERS], problem)
+    for key, name in _contracts_by_key(scenario):
+        if not is_contract_file(name) and name not in contract_names():
+            hint = did_you_mean(name[:SHOWN_CHARACTERS], contract_names())
+            problem = f"is neither a packaged contract nor the path of a .wasm file: {hint}"
+            yield Conflict(key, name[:SHOWN_CHARACTERS], problem)
+
+
+def _contracts_by_key(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Every contract that the scenario names, under the key that names it."""
+    ledger = scenario.ledger
+    yield "ledger.contract", ledger.contract
+    if ledger.deploy_contract != NO_CONTRACT:
+        yield "ledger.deploy_contract", ledger.deploy_contract
+
+
+def _deploy_conflicts(scenario: Scenario) -> Iterator[Conflict]:
+    ledger = scenario.ledger
+    if ledger.deploy_contract != NO_CONTRACT and ledger.deploy_block >= scenario.blocks:
+        problem = (
+            f"leaves no round for the new contract, which is in force from the next of {scenario.blocks} blocks on"
+        )
+        yield Conflict("ledger.deploy_block", ledger.deploy_block, f"{problem}: lower it, or raise blocks", ("blocks",))
 
 
 def contract_file_conflicts(scenario: Scenario) -> Iterator[Conflict]:
-    """Why the contract's code cannot stand in a genesis.
+    """Why the code of a contract that is named by its path cannot stand on a chain.
 
     Told apart from the other conflicts, since a run that was founded holds its code, and can be read without the file.
     """
-    name = scenario.ledger.contract
-    if not is_contract_file(name):
-        return
+    for key, name in _contracts_by_key(scenario):
+        if is_contract_file(name):
+            yield from _code_conflicts(key, name)
+
+
+def _code_conflicts(key: str, name: str) -> Iterator[Conflict]:
     # wasmtime takes long to load, and few bring a contract of their own.
     from bees.contract.description import describe_virtual_machine  # noqa: PLC0415
     from bees.contract.vm import VirtualMachine  # noqa: PLC0415
@@ -159,9 +183,9 @@ def contract_file_conflicts(scenario: Scenario) -> Iterator[Conflict]:
     try:
         VirtualMachine(describe_virtual_machine()).load(load_contract_code(name))
     except InputError as error:
-        yield Conflict("ledger.contract", name, error.problem)
+        yield Conflict(key, name, error.problem)
     except ContractError as error:
-        yield Conflict("ledger.contract", name, f"is no contract: {error}")
+        yield Conflict(key, name, f"is no contract: {error}")
 
 
 def _name_conflicts(scenario: Scenario) -> Iterator[Conflict]:

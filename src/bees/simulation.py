@@ -14,7 +14,9 @@ from bees.core.fixed_point import dequantise, quantise
 from bees.edge.battery import is_charged
 from bees.edge.physics import advance, refuse_the_end, sense
 from bees.edge.state import EdgeState
+from bees.ledger.commitments import hash_contract
 from bees.ledger.state import Phase
+from bees.protocol.deployment import approve, assemble
 from bees.protocol.device import OpenRound, check_global_model, commit_update, delegate_round
 from bees.protocol.server import attest, held_updates, publish
 from bees.results import RoundRow
@@ -71,6 +73,7 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
         experiment.chain.catch_up(t)
         if experiment.chain.state.round == t:
             w_l = local_training(experiment, w_g, t, physics)
+            deploy_contract(experiment, t)
             collect(experiment, w_g, w_l, physics)
             attest_updates(experiment, t)
             publish_global_model(experiment, t)
@@ -95,6 +98,18 @@ def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhy
             int(device): experiment.speller.spell(int(device), own, w_g, offloads=bool(physics.decision[device]))
             for device, own in zip(participants, words, strict=True)
         }
+
+
+def deploy_contract(experiment: Experiment, t: int) -> None:
+    """In the round that the scenario names, every server approves another contract, and the first one carries it."""
+    chain, code = experiment.chain, experiment.next_contract
+    if code is None or t != experiment.scenario.ledger.deploy_block or chain.state.deploys:
+        return
+    keys = [signer.key for signer in experiment.server_signers]
+    with experiment.timer("sign"):
+        approvals = [approve(chain.state.genesis, 0, code, key) for key in keys]
+        signed = assemble(chain.state.genesis, 0, code, approvals, keys[0])
+    chain.submit([signed])
 
 
 def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: BlockPhysics) -> None:
@@ -222,6 +237,7 @@ def _row(
         main_node=outcome.main_node if outcome else None,
         model=state.model.hex(),
         height=state.height,
+        contract=hash_contract(experiment.chain.closing_contract).hex(),
         **of_physics,
     )
 

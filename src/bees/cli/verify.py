@@ -39,6 +39,8 @@ def verify(
             err().print(verdict.warning, style="yellow", markup=False, soft_wrap=True)
         out().print(f"[green]valid[/]: {verdict.blocks} blocks, {verdict.round} rounds")
         out().print(f"chain {verdict.chain_id}\nmodel {verdict.model}")
+        changes = f", changed {verdict.deploys} times by more than 2N/3 servers" if verdict.deploys else ""
+        out().print(f"contract {verdict.contract}{changes}", soft_wrap=True)
     else:
         where = "the file" if verdict.first_bad is None else f"block {verdict.first_bad}"
         out().print("[red]not valid[/]: ", end="")

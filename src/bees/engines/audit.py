@@ -15,7 +15,7 @@ from bees.engines.blobs import ReadUpdates
 from bees.engines.chain_file import ChainReader
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.block import Block, Commit, block_id
-from bees.ledger.commitments import hash_model
+from bees.ledger.commitments import hash_contract, hash_model
 from bees.ledger.evidence import check_result
 from bees.ledger.replay import replay
 from bees.ledger.transactions import Publish
@@ -50,6 +50,8 @@ class ChainVerdict:
         round: the last closed communication round.
         model: hash of the last w_g, in hex; empty when the genesis is bad.
         warning: what a reader must know beside the verdict, such as another version of the runtime; or empty.
+        contract: hash of the contract in force, in hex; empty when the genesis is bad.
+        deploys: how many changes of contract there were.
     """
 
     valid: bool
@@ -60,6 +62,8 @@ class ChainVerdict:
     round: int = 0
     model: str = ""
     warning: str = ""
+    contract: str = ""
+    deploys: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,14 @@ class _Progress:
     round: int = 0
     model: str = ""
     warning: str = ""
+    contract: str = ""
+    deploys: int = 0
 
     def verdict(self, reason: str) -> ChainVerdict:
         """What has been found; without a reason, all is right."""
         at = self.at if reason else None
-        return ChainVerdict(not reason, self.blocks, at, reason, self.chain_id, self.round, self.model, self.warning)
+        found = {name: value for name, value in vars(self).items() if name not in {"at", "blocks"}}
+        return ChainVerdict(not reason, self.blocks, at, reason, **found)
 
 
 def verify_chain(
@@ -202,6 +209,7 @@ def _check_chain(
     progress.warning = machine.version_difference or ""
     executor = ContractExecutor(machine, reader.blob, initial_words(reader, signed))
     progress.model = signed.genesis.initial_model.hex()
+    progress.contract = hash_contract(signed.genesis.contract).hex()
     try:
         last, referenced = _replay(reader, signed, executor, progress)
     except MissingBlobError as error:
@@ -237,6 +245,7 @@ def _replay(
         before = audited.state
         progress.blocks = audited.state.height
         progress.round, progress.model = audited.state.round - 1, audited.state.model.hex()
+        progress.contract, progress.deploys = hash_contract(before.contract).hex(), before.deploys
         referenced.update(follow.follow(audited.block.batch))
         last = (audited.state.height, block_id(audited.block.header))
     return last, referenced

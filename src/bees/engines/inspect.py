@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from bees.contract.library import packaged_contracts
 from bees.engines.audit import iter_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.block import block_id
@@ -71,6 +72,7 @@ def _short(entry: ChainEntry) -> dict[str, Any]:
         "block_id": block_id(header).hex(),
         "app_hash": header.app_hash.hex(),
         "transactions": dict(kinds),
+        "deploys": [_deployed(s.body.code) for s in entry.block.batch.transactions if isinstance(s.body, Deploy)],
         "signatures": len(entry.commit.signatures),
     }
 
@@ -79,12 +81,25 @@ def _transaction(signed: Signed) -> dict[str, Any]:
     fields = _named(signed.body)
     if isinstance(signed.body, Deploy):
         fields["code"] = hash_contract(signed.body.code).hex()
+        fields["code_bytes"] = len(signed.body.code)
+        fields["contract"] = _contract_name(signed.body.code)
+        fields["approved_by"] = [approval.server for approval in signed.body.approvals]
     return {
         "type": type(signed.body).__name__,
         "hash": signed.hash.hex(),
         **fields,
         "signature": signed.signature.hex(),
     }
+
+
+def _deployed(code: bytes) -> str:
+    """A contract in short: its name where it is a packaged one, and the beginning of its hash."""
+    return f"{_contract_name(code) or 'contract'} {hash_contract(code).hex()[:16]}"
+
+
+def _contract_name(code: bytes) -> str | None:
+    hash_ = hash_contract(code).hex()
+    return next((known.name for known in packaged_contracts().contracts if known.hash == hash_), None)
 
 
 def _named(value: object) -> Any:  # noqa: ANN401  # JSON has no narrower type

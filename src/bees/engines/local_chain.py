@@ -38,6 +38,7 @@ class LocalChain:
         blobs: revealed updates.
         executor: runs the contract for whoever publishes, and holds the words of w_g.
         ballot: the last one that was frozen, and its round.
+        closing_contract: code of the contract that was in force when the last round closed.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class LocalChain:
         self._engine = EmbeddedEngine(signed, server_keys, self._make_executor, share_checks=share_checks, timer=timer)
         self.executor = self._executors[0]
         self.ballot: tuple[int, Ballot] | None = None
+        self.closing_contract = signed.genesis.contract
         self._newest: State | None = None
         self._closing: tuple[State, Header, Commit] | None = None
         self._path = path
@@ -163,6 +165,8 @@ class LocalChain:
         if before is not None and state.round > before.round and state.model not in self.executor.models:
             # Where the main node verifies alone, no replica has executed the contract; whoever goes on needs the words.
             self.executor.run(before)
+        if before is not None and state.round > before.round:
+            self.closing_contract = before.contract
         if state.ballot is not None:
             self.ballot = state.round, state.ballot
         if state.outcome is not None and (self._closing is None or self._closing[0].outcome != state.outcome):
