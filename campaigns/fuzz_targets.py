@@ -217,7 +217,10 @@ def contract(data: bytes) -> None:
 
 
 def chain_file(data: bytes) -> None:
-    """A chain file: gets a verdict, and is valid only where its export is a prefix of the chain's."""
+    """A chain file: gets a verdict; a valid one has the chain's first blocks, and can be exported.
+
+    Commits may differ: the mutator holds all keys, so that it can sign a block again, in another round of consensus.
+    """
     path = _folder() / CHAIN
     path.write_bytes(data)
     with contextlib.suppress(BeesError):
@@ -229,9 +232,10 @@ def chain_file(data: bytes) -> None:
     require(verdict.valid == (not verdict.reason), "a verdict without its reason")
     require(verdict.blocks <= len(world().blocks), "more blocks were found right than there are")
     if verdict.valid:
-        exported = io.BytesIO()
-        export_chain(path, exported)
-        require(_true_export().startswith(exported.getvalue()), "a valid chain file says something else")
+        blocks = [entry.block for entry in iter_chain(path)]
+        true = [block for block, _ in world().blocks]
+        require(blocks == true[: len(blocks)], "a valid chain file says something else")
+        require(export_chain(path, io.BytesIO()) == len(blocks), "a valid chain file is not exported whole")
 
 
 def scenario(data: bytes) -> None:
@@ -407,15 +411,6 @@ def _trusted() -> light_client.TrustedGenesis:
 @cache
 def _folder() -> Path:
     return Path(mkdtemp(prefix="bees-fuzz-"))
-
-
-@cache
-def _true_export() -> bytes:
-    path = _folder() / "true.db"
-    world().write_chain(path)
-    exported = io.BytesIO()
-    export_chain(path, exported)
-    return exported.getvalue()
 
 
 @cache
