@@ -1,28 +1,52 @@
 """An edge server's ledger on CometBFT: judges and executes blocks, certifies them, and keeps the chain file.
 
 CometBFT talks to it over ABCI (``bees.node.abci``); the service half (devices, blobs, duties) talks to it through
-``LedgerNode``, and hands in ``Peers``, the way to the other servers.
+``LedgerNode``, and hands in ``Peers``, the way to the other servers. Everything happens on one asyncio loop, so that
+nothing needs a lock; only waiting for bytes of other servers gives way in the middle of a request.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from bees.core.errors import DivergedError, EngineError, GenesisError, MissingBlobError
+from bees.core.fixed_point import words_to_bytes
+from bees.ledger.aggregation import ContractExecutor
+from bees.ledger.application import Application
+from bees.ledger.block import block_id
+from bees.ledger.proofs import prove_model
+from bees.node.abci.adapter import Adapter
+from bees.node.abci.server import AbciServer
+from bees.node.certificates import Certifier, SignedHeaders
+from bees.node.chain_keeper import ChainKeeper
+from bees.node.comet_client import CometClient
+from bees.node.judge import Judge
+from bees.node.peers import Blobs, Peers, WantedBlob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from bees.contract.vm import VirtualMachine
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
-    from bees.ledger.aggregation import ContractExecutor
-    from bees.ledger.block import Block, Commit, Header
+    from bees.ledger.block import Block, Commit
     from bees.ledger.genesis import Genesis, SignedGenesis
+    from bees.ledger.merkle import MerklePath
     from bees.ledger.proofs import ModelProof
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from bees.node.certificates import HeaderSignature
+    from bees.node.judge import Counts
+
+__all__ = ["Blobs", "CertifiedBlock", "LedgerNode", "LedgerSettings", "Peers", "WantedBlob"]
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,50 +72,6 @@ class LedgerSettings:
     message_limit_bytes: int = 64 << 20
 
 
-class WantedBlob(NamedTuple):
-    """Bytes of an update that a block needs.
-
-    Attributes:
-        commitment: ``commit_to_update(device, round, bytes)``.
-        device: whose update it is.
-        round: t.
-        sources: servers that attest to hold it, without this one; ask them first.
-    """
-
-    commitment: bytes
-    device: int
-    round: int
-    sources: tuple[int, ...]
-
-
-class Blobs(Protocol):
-    """The revealed updates of this server (``bees.engines.blobs.MemoryBlobStore`` is one)."""
-
-    def put(self, device: int, round_: int, data: bytes) -> bytes:
-        """Keep an update, and return its commitment."""
-        ...
-
-    def get(self, commitment: bytes) -> bytes | None:
-        """The update that was committed to, or None."""
-        ...
-
-
-class Peers(Protocol):
-    """The way to the other servers, which the service half hands in. None of its methods raises; all end in time."""
-
-    async def fetch_blob(self, wanted: WantedBlob) -> bytes | None:
-        """The bytes of an update from another server, or None. The ledger checks them against the commitment."""
-        ...
-
-    async def push_signature(self, signature: HeaderSignature) -> None:
-        """Give this server's signature to every other server, whose ``LedgerNode.take_signature`` takes it."""
-        ...
-
-    async def pull_signatures(self, first_height: int, last_height: int) -> Sequence[HeaderSignature]:
-        """What ``LedgerNode.signatures`` of the other servers answers for these heights, ends included."""
-        ...
-
-
 @dataclass(frozen=True)
 class CertifiedBlock:
     """The newest block with a certificate.
@@ -115,18 +95,12 @@ class LedgerNode:
         server: index of this server.
         key: its BEES key.
         executor: runs contracts, and holds the words of w_g by hash.
-        blobs: as handed in.
+        blobs: as handed in. Of rounds before ``certified.state.round - 1`` they may be pruned: what contracts read
+            is in the chain file then.
+        comet: the RPC of CometBFT.
         certified: the newest certified block, or None before the first.
         last_block: the newest decided block (it may not be certified yet), or None before the first.
     """
-
-    signed_genesis: SignedGenesis
-    server: int
-    key: SigningKey
-    executor: ContractExecutor
-    blobs: Blobs
-    certified: CertifiedBlock | None
-    last_block: Block | None
 
     def __init__(
         self,
@@ -146,7 +120,46 @@ class LedgerNode:
             ChainFileError: the chain file is damaged, or of another genesis.
             BlockError: a block in it is not right.
         """
-        raise NotImplementedError
+        _check_key(signed.genesis, server, key)
+        self.signed_genesis, self.server, self.key, self.blobs = signed, server, key, blobs
+        self.executor = ContractExecutor(machine, self.read_blob, initial_model)
+        self._application = Application(signed, self.executor)
+        self._keeper = ChainKeeper(settings.folder / "chain.db", signed, words_to_bytes(initial_model))
+        self._judge = Judge(
+            server,
+            self._application,
+            self.executor,
+            blobs,
+            peers,
+            patience_s=settings.proposal_patience_s,
+            pause_s=settings.fetch_pause_s,
+        )
+        self.certified: CertifiedBlock | None = None
+        self.last_block: Block | None = None
+        self._proof: tuple[int, ModelProof] | None = None
+        self._replay()
+        self._certifier = Certifier(
+            genesis=signed.genesis,
+            server=server,
+            key=key,
+            verify=self._application.memo.verify,
+            signed_headers=SignedHeaders(settings.folder / "certificates.db"),
+            peers=peers,
+            pull_after_s=settings.pull_after_s,
+            certified=self._keeper.height,
+        )
+        self.comet = CometClient(settings.comet_rpc)
+        self._server = AbciServer(settings.abci_address, Adapter(self), self.fail, settings.message_limit_bytes)
+        self._executed: Block | None = None
+        self._states: dict[int, tuple[Block, State, tuple[WantedBlob, ...]]] = {}
+        self._block_callbacks: list[Callable[[State], None]] = []
+        self._certified_callbacks: list[Callable[[CertifiedBlock], None]] = []
+        self._transaction_callbacks: list[Callable[[Signed], None]] = []
+        self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # What the process asks.
 
     async def start(self) -> None:
         """Listen for CometBFT, and begin to exchange signatures.
@@ -154,11 +167,20 @@ class LedgerNode:
         Raises:
             EngineError: the ABCI address cannot be listened on.
         """
-        raise NotImplementedError
+        await self._server.start()
+        for loop in (self._certifier.push_loop(), self._certify_loop()):
+            self._tasks.append(asyncio.create_task(self._guard(loop)))
+        _log.info("ledger started", height=self.height, app_hash=self.app_hash.hex()[:16], abci=self.abci_address)
 
     async def stop(self) -> None:
         """Stop listening, close the files. Nothing that was certified or signed is lost."""
-        raise NotImplementedError
+        await self._server.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.comet.close()
+        self._certifier.close()
+        self._keeper.close()
 
     async def wait(self) -> None:
         """Until the node must stop.
@@ -166,27 +188,53 @@ class LedgerNode:
         Raises:
             BeesError: why: the state differs from the chain's (exit code 1), or the disk is full (2).
         """
-        raise NotImplementedError
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def fail(self, failure: BaseException) -> None:
+        """Have ``wait`` raise this, and answer CometBFT no more."""
+        if self._failure is None:
+            self._failure = failure
+            self._failed.set()
+            self._tasks.append(asyncio.create_task(self._server.stop()))
+
+    @property
+    def abci_address(self) -> str:
+        """Where it listens, as CometBFT's ``proxy_app`` names it."""
+        return self._server.address
+
+    @property
+    def counts(self) -> Counts:
+        """What happened since the start, for metrics."""
+        return self._judge.counts
+
+    @property
+    def certified_height(self) -> int:
+        """Of the newest certified block."""
+        return self._keeper.height
+
+    # What the service half asks.
 
     @property
     def genesis(self) -> Genesis:
         """The agreement."""
-        raise NotImplementedError
+        return self.signed_genesis.genesis
 
     @property
     def state(self) -> State:
         """After the last decided block."""
-        raise NotImplementedError
+        return self._application.state
 
     @property
     def height(self) -> int:
         """Of the last decided block."""
-        raise NotImplementedError
+        return self._application.state.height
 
     @property
     def app_hash(self) -> bytes:
         """After the last decided block."""
-        raise NotImplementedError
+        return self._application.app_hash
 
     @property
     def global_model(self) -> Words:
@@ -195,11 +243,15 @@ class LedgerNode:
         Raises:
             MissingBlobError: this server does not hold them.
         """
-        raise NotImplementedError
+        words = self.executor.models.get(self.state.model)
+        if words is None:
+            raise MissingBlobError(self.state.model)
+        return words
 
     def read_blob(self, commitment: bytes) -> bytes | None:
         """An update from the blobs or, of older rounds, from the chain file; to be served to peers as well."""
-        raise NotImplementedError
+        data = self.blobs.get(commitment)
+        return self._keeper.blob(commitment) if data is None else data
 
     async def submit(self, signed: Signed) -> None:
         """Check a transaction, and hand it to CometBFT's mempool. The same one may be handed in again.
@@ -208,35 +260,152 @@ class LedgerNode:
             TransactionError: it could not be in the next block.
             CometError: CometBFT cannot be reached, or its mempool is full.
         """
-        raise NotImplementedError
+        self._judge.admit(signed)
+        refusal = await self.comet.submit(signed.encoding)
+        if refusal is not None:
+            self._judge.admit(signed)  # a block may have come between, and then says why
+            raise EngineError(f"CometBFT's mempool has not taken the transaction: {refusal}")
 
     def on_block(self, callback: Callable[[State], None]) -> None:
         """Call back after every decided block; ``last_block`` then holds its transactions."""
-        raise NotImplementedError
+        self._block_callbacks.append(callback)
 
     def on_certified(self, callback: Callable[[CertifiedBlock], None]) -> None:
         """Call back after every certified block."""
-        raise NotImplementedError
+        self._certified_callbacks.append(callback)
 
     def on_transaction(self, callback: Callable[[Signed], None]) -> None:
         """Call back for every authentic transaction that reaches the mempool, also one that is refused."""
-        raise NotImplementedError
-
-    def header(self, height: int) -> Header | None:
-        """The header of a decided height, or None."""
-        raise NotImplementedError
+        self._transaction_callbacks.append(callback)
 
     def proof(self) -> ModelProof | None:
         """The proof of the last round that is closed at the newest *certified* block; None before the first.
 
         ``certified.state`` may be a block behind ``state``: serve devices from it.
         """
-        raise NotImplementedError
+        newest = self.certified
+        if newest is None or newest.state.outcome is None:
+            return None
+        if self._proof is None or self._proof[0] != newest.state.height:
+            self._proof = (newest.state.height, prove_model(newest.state, newest.block.header, newest.commit))
+        return self._proof[1]
 
     def take_signature(self, signature: HeaderSignature) -> bool:
         """Take in another server's signature; returns whether it was of use. One that is forged changes nothing."""
-        raise NotImplementedError
+        is_of_use = self._certifier.take(signature, self.height)
+        if not is_of_use:
+            self.counts.signatures_refused += 1
+        return is_of_use
 
     def signatures(self, first_height: int, last_height: int) -> list[HeaderSignature]:
         """The signatures that this server holds for some heights (at most 100), for a peer that lacks them."""
-        raise NotImplementedError
+        return self._certifier.signatures(first_height, last_height, self._keeper.commit)
+
+    # What CometBFT asks, through the adapter.
+
+    def check(self, transaction: bytes) -> None:
+        """Refuse a transaction of the mempool with a CodecError or a TransactionError."""
+        self._judge.check(transaction, self._hear)
+
+    def prepare(self, candidates: Sequence[bytes], limit_bytes: int) -> list[bytes]:
+        """The candidates that can be in the next block together, in order, of so many bytes at most."""
+        return self._judge.prepare(candidates, limit_bytes)
+
+    async def refusal(self, transactions: Sequence[bytes]) -> str | None:
+        """Why a proposed block must not be decided, or None."""
+        reason = await self._judge.refusal(transactions)
+        if reason is not None:
+            _log.warning("proposal rejected", height=self.height + 1, reason=reason)
+        return reason
+
+    async def execute(self, transactions: Sequence[bytes], height: int) -> bytes:
+        """Execute a decided block; the app hash after it."""
+        await self._certifier.room()
+        self._executed = await self._judge.execute(transactions, height)
+        return self._executed.header.app_hash
+
+    async def commit(self) -> None:
+        """Make the state after the last executed block the state, sign its header, tell whoever follows."""
+        block, before = self._executed, self.state
+        if block is None:
+            return
+        self._executed = None
+        self._application.commit()
+        self._judge.follow(block_id(block.header))
+        if self.state.round > before.round and self.state.model not in self.executor.models:
+            await self._judge.learn_model(before)
+        self._states[self.height] = (block, self.state, self._keeper.follow(block.batch))
+        self.last_block = block
+        self._certifier.decide(block.header)
+        for callback in self._block_callbacks:
+            callback(self.state)
+
+    def query(self, leaf: str) -> tuple[bytes, MerklePath]:
+        """A leaf of the state with the path that proves it."""
+        return self._application.query(leaf)
+
+    def _hear(self, signed: Signed) -> None:
+        for callback in self._transaction_callbacks:
+            callback(signed)
+
+    def _replay(self) -> None:
+        """Take in the chain file, and the words of each w_g as it goes."""
+        before = self.state
+        for audited in self._keeper.replay(self._application):
+            if audited.state.round > before.round and audited.state.model not in self.executor.models:
+                with suppress(MissingBlobError):
+                    self.executor.run(before)
+            before = audited.state
+            self.certified, self.last_block = (
+                CertifiedBlock(audited.block, audited.commit, audited.state),
+                audited.block,
+            )
+            self._judge.follow(audited.commit.block_id)
+
+    async def _certify_loop(self) -> None:
+        """Append what has a certificate, in order; pull signatures for what waits too long."""
+        while True:
+            height = self._keeper.height + 1
+            self._check_agreement(height)
+            commit = self._certifier.certificate(height)
+            if commit is None:
+                await self._certifier.wait_for_more(self.height)
+            else:
+                await self._append(height, commit)
+                await asyncio.sleep(0)  # hundreds may be complete at once, and CometBFT must not wait for all of them
+
+    async def _append(self, height: int, commit: Commit) -> None:
+        block, state, wanted = self._states[height]
+        blobs: dict[bytes, bytes] = {}
+        for update in wanted:
+            data = self.read_blob(update.commitment)
+            while data is None:
+                if not await self._judge.obtain(update):
+                    await asyncio.sleep(1)
+                data = self.read_blob(update.commitment)
+            blobs[update.commitment] = data
+        self._keeper.append(block, commit, blobs)
+        del self._states[height]
+        self._certifier.forget(height)
+        self.certified = CertifiedBlock(block, commit, state)
+        for callback in self._certified_callbacks:
+            callback(self.certified)
+
+    def _check_agreement(self, height: int) -> None:
+        others = self._certifier.dissenters(height)
+        if len(others) > len(self.genesis.servers) - self.genesis.commit_quorum:
+            who = ", ".join(str(k) for k in others)
+            raise DivergedError(f"servers {who} have signed another header than this server computes", height)
+
+    async def _guard(self, loop: Coroutine[Any, Any, None]) -> None:
+        try:
+            await loop
+        except Exception as error:  # noqa: BLE001  # the process must hear of it, whatever it is
+            self.fail(error)
+
+
+def _check_key(genesis: Genesis, server: int, key: SigningKey) -> None:
+    if not 0 <= server < len(genesis.servers):
+        raise GenesisError("servers", f"there is no server {server}; it names {len(genesis.servers)}")
+    if genesis.servers[server].public_key != key.public_key:
+        raise GenesisError("servers", f"the key at hand is not the one of server {server}")
