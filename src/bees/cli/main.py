@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bees.cli.attack import attack
 from bees.cli.bench import bench
 from bees.cli.chain import chain
 from bees.cli.check import check
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(reproduce)
 app.add_typer(study)
+app.command()(attack)
 app.command()(verify)
 app.command()(chain)
 app.command()(prove)

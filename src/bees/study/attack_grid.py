@@ -315,9 +315,9 @@ def _defence(devices: int, entry: object, place: str, source: str) -> Choice:
     if "top_m" not in table:
         raise GridError(source, 'the key "top_m" is missing: a number, or "all"', place, table["contract"])
     name = table["contract"].rpartition("/")[2].removesuffix(".wasm")
-    looks_at = EVERYBODY if table["top_m"] == devices else f"top {table['top_m']}"
+    looks_at = [] if table["top_m"] == devices else [f"top {table['top_m']}"]
     others = [f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key not in {"contract", "top_m"}]
-    return Choice(label or ", ".join([name, looks_at, *others]), place, {"ledger": table})
+    return Choice(label or ", ".join([name, *looks_at, *others]), place, {"ledger": table})
 
 
 def _labelled(

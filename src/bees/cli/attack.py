@@ -1,0 +1,188 @@
+"""``bees attack``: every attack on the learning against every defence, in one table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bees.cli.console import AsJson, ChangesOfEveryRun, Quiet, out, plain, print_json, progress
+from bees.core.errors import InputError
+
+if TYPE_CHECKING:
+    from bees.study.attack_grid import Cell, Grid
+    from bees.study.attack_rows import CellRow, Summary
+    from bees.study.attack_table import Panel
+
+_FAILED = 1
+TABLE = "attacks.md"
+
+
+def attack(
+    grid: Annotated[
+        str, typer.Option("--grid", metavar="GRID", help="A packaged grid (quick, default, full), or a TOML file.")
+    ] = "default",
+    full: Annotated[bool, typer.Option("--full", help="All attacks and defences, several seeds: --grid full.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Say how large the grids are and how long they take.")] = False,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="A .jsonl file; a grid that was stopped goes on in it.  [default: runs/attack-GRID]"
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Where figures and table go.  [default: the folder figures beside the file]")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many processes at once; rows do not depend on it.  [default: one per core]"),
+    ] = None,
+    override: ChangesOfEveryRun = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set every attack on the learning against every defence, and say what is left of the accuracy.
+
+    Each cell is a whole run with its chain, whose contract is the defence. Its row is appended as soon as it is
+    measured; stopped by Ctrl-C, the same command goes on. Table and heat map are drawn from the rows alone. In
+    brackets: of how many marked samples the backdoor makes what it wants.
+
+    Minutes, then the table of docs/security.md:
+
+        bees attack --grid quick
+
+        bees attack
+
+    One's own grid, with shorter runs:
+
+        bees attack --grid mine.toml --set blocks=10
+
+    Exit code 1 when a run could not go on; its row says why.
+    """
+    from bees.study.attack_grid import cells_of, load_grid
+
+    if full and grid != "default":
+        raise InputError("--full", f"means --grid full; leave it out, or --grid {grid}")
+    workers = jobs or _cores()
+    if listed:
+        _list_grids(grid, override or [], workers, as_json=as_json)
+        return
+    chosen = load_grid("full" if full else grid, override or [])
+    cells = cells_of(chosen)
+    rows_file = path or Path("runs") / f"attack-{chosen.name}.jsonl"
+    rows = _run(chosen, cells, rows_file, workers, quiet=quiet or as_json)
+    _show(chosen, rows, rows_file, figures or rows_file.parent / "figures", as_json=as_json)
+    if any(row.problem for row in rows):
+        raise typer.Exit(_FAILED)
+
+
+def _run(grid: Grid, cells: list[Cell], path: Path, jobs: int, *, quiet: bool) -> list[CellRow]:
+    from bees.study.attacks import check_data, missing_cells, run_grid
+
+    missing = missing_cells(path, cells)
+    check_data(grid, missing)
+    with progress(quiet) as bar:
+        total = sum(cell.scenario.blocks for cell in cells)
+        done = total - sum(cell.scenario.blocks for cell in missing)
+        task = bar.add_task(f"{len(cells)} cells, blocks", total=total, completed=done, note="")
+        return run_grid(path, cells, lambda note: bar.update(task, advance=1, note=note), jobs=jobs)
+
+
+def _show(grid: Grid, rows: list[CellRow], path: Path, folder: Path, *, as_json: bool) -> None:
+    import msgspec
+
+    from bees.report.attack_figures import attack_figures
+    from bees.report.style import svg_text
+    from bees.run_folder import make_folder, write_text
+    from bees.study.attack_rows import summarise
+    from bees.study.attack_table import markdown, panels_of
+
+    summaries = summarise(rows)
+    panels = panels_of(summaries)
+    make_folder(folder)
+    files = {f"{name}.svg": svg_text(figure) for name, figure in attack_figures(panels).items()}
+    files[TABLE] = markdown(panels)
+    for name, text in files.items():
+        write_text(folder, name, text)
+    if as_json:
+        written = [str(folder / name) for name in files]
+        document = {"grid": grid.name, "rows": str(path), "files": written, "cells": summaries, "runs": rows}
+        print_json(msgspec.to_builtins(document))
+        return
+    for panel in panels:
+        _print_panel(panel)
+    _print_incidents(summaries)
+    plain(f"{len(rows)} runs in {path}; table and figures in {folder}")
+
+
+def _print_panel(panel: Panel) -> None:
+    from rich.table import Table
+
+    from bees.study.attack_table import best_of, cell_text
+
+    table = Table("attack", title=panel.title, title_justify="left", box=None, header_style="bold")
+    for defence in panel.defences:
+        table.add_column(defence.replace("_", " "), justify="right")
+    for attack_name in panel.attacks:
+        best = best_of(panel, attack_name)
+        texts = [cell_text(panel.cells.get((attack_name, defence))) for defence in panel.defences]
+        table.add_row(attack_name, *(f"[bold]{text}[/]" if k in best else text for k, text in enumerate(texts)))
+    out().print(table)
+    plain("")
+
+
+def _print_incidents(summaries: list[Summary]) -> None:
+    """What the ledger has refused, outvoted and convicted, and what ended runs early; nothing where nothing was."""
+    for one in summaries:
+        counts = {
+            "updates refused": one.refused_updates,
+            "updates ineligible": one.ineligible_updates,
+            "attestations outvoted": one.outvoted_attestations,
+            "rounds skipped": one.skipped_rounds,
+        }
+        told = [f"{count:g} {name}" for name, count in counts.items() if count]
+        told += [f"convicted: {', '.join(one.convicted)}"] if one.convicted else []
+        told += one.problems
+        if told:
+            plain(f"{one.attack} x {one.defence}, {one.fraction:.0%}, {one.heterogeneity}: {'; '.join(told)}")
+
+
+def _list_grids(chosen: str, override: list[str], jobs: int, *, as_json: bool) -> None:
+    from rich.table import Table
+
+    from bees.study.attack_grid import cells_of, grid_names, load_grid
+    from bees.study.attacks import seconds_left
+
+    described: list[dict[str, Any]] = []
+    for name in dict.fromkeys((*grid_names(), chosen)):
+        grid = load_grid(name, override)
+        cells = cells_of(grid)
+        seconds = seconds_left(grid, [], cells, jobs)
+        described.append(
+            {
+                "grid": name,
+                "cells": len(cells),
+                "attacks": len(grid.attacks),
+                "defences": len(grid.defences),
+                "fractions": [choice.label for choice in grid.fractions],
+                "heterogeneity": [choice.label for choice in grid.heterogeneity],
+                "seeds": len(grid.seeds),
+                "blocks": grid.base.blocks,
+                "hours": None if seconds is None else round(seconds / 3600, 2),
+            }
+        )
+    if as_json:
+        print_json({"grids": described, "jobs": jobs})
+        return
+    table = Table(*described[0], box=None, header_style="bold")
+    for one in described:
+        cells = (", ".join(value) if isinstance(value, list) else value for value in one.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        table.add_row(*("unknown" if value is None else str(value) for value in cells))
+    out().print(table)
+    plain(f"Hours are estimated for {jobs} processes, each with a core of its own.")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
