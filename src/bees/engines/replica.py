@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bees.core.canonical import encode
 from bees.core.errors import BlockError, MissingBlobError, TransactionError
 from bees.engines.checks import signature_checks
+from bees.engines.mempool import Mempool
 from bees.engines.messages import ConsensusRecord, Decision, Message, Proposal, Status, Vote
 from bees.engines.tendermint import NO_ACTIONS, Actions, Consensus, Height, Timeout, TimeoutLengths
 from bees.ledger.application import Application
@@ -33,8 +35,17 @@ class Ask:
     height: int
 
 
-Payload = Message | Timeout | Ask
+@dataclass(frozen=True)
+class AnswerAgain:
+    """A replica's timer after which whoever has asked much is answered again."""
 
+
+Payload = Message | Timeout | Ask | AnswerAgain
+
+_ANSWERS_TO_A_PEER = 64
+"""How many questions of one other replica are answered within the first timeout's length."""
+_ANSWERS_FOR_A_HEIGHT = 2
+"""How many of these may be for the same height, since an answer can be lost."""
 _PEERS_ASKED = 3
 """How many others a replica asks at a time for what it may have missed; each time the next ones."""
 
@@ -102,7 +113,7 @@ class Replica:
     Attributes:
         index: of the server.
         application: its ledger.
-        mempool: transactions that wait for a block, by signature.
+        mempool: transactions that wait for a block.
         last_block: id of its last committed block; the chain id before the first.
         last_decision: that block and its commit, or None.
     """
@@ -120,7 +131,7 @@ class Replica:
     ) -> None:
         self.index = index
         self.application = Application(signed, checks.runner, checks.memo)
-        self.mempool: dict[bytes, Signed] = {}
+        self.mempool = Mempool(index)
         self.last_block = signed.genesis.chain_id
         self.last_decision: tuple[Block, Commit] | None = None
         self._genesis = signed.genesis
@@ -131,6 +142,7 @@ class Replica:
         self._timer = timer
         self._store: Store = NewestOnly() if store is None else store
         self._times_asked = 0
+        self._answered: Counter[tuple[int, int | None]] = Counter()
         self._lags = False
         self._public_keys = tuple(server.public_key for server in signed.genesis.servers)
         self._consensus: Consensus | None = None
@@ -144,9 +156,10 @@ class Replica:
         """Take a transaction into the mempool.
 
         Raises:
-            TransactionError: it could not be in the next block.
+            TransactionError: it could not be in the next block, or its author has filled its room.
         """
-        if self.mempool.get(signed.signature) != signed:
+        if not self.mempool.holds(signed):
+            self.mempool.check_room(signed)
             self._check_tx(signed)
             self.mempool[signed.signature] = signed
 
@@ -166,6 +179,8 @@ class Replica:
     def start_height(self) -> None:
         """Begin to decide on the next block, or go on where a crash has interrupted that."""
         height = self.height + 1
+        # An engine may forget timers between heights.
+        self._answered.clear()
         servers = len(self._public_keys)
         at = Height(
             self._genesis.chain_id,
@@ -193,6 +208,8 @@ class Replica:
                     self._act(self._consensus.expire(payload))
             case Ask():
                 self._ask(payload)
+            case AnswerAgain():
+                self._answered.clear()
             case Status():
                 self._answer(payload)
             case Decision():
@@ -278,17 +295,16 @@ class Replica:
         if not self.mempool:
             return
         done = {signed.signature for signed in block.batch.transactions}
-        waiting, self.mempool = self.mempool, {}
-        for name, signed in waiting.items():
-            if name in done:
-                continue
-            try:
-                self._check_tx(signed)
-            except TransactionError:
-                continue
-            except MissingBlobError:  # the update may still arrive
-                pass
-            self.mempool[name] = signed
+        self.mempool.keep(lambda signed: signed.signature not in done and self._may_come(signed))
+
+    def _may_come(self, signed: Signed) -> bool:
+        try:
+            self._check_tx(signed)
+        except TransactionError:
+            return False
+        except MissingBlobError:  # the update may still arrive
+            return True
+        return True
 
     def _check_tx(self, signed: Signed) -> None:
         self._checks.admit(self.application.app_hash, signed, lambda: self.application.check_tx(signed))
@@ -311,7 +327,7 @@ class Replica:
         return [(self.index + 1 + (first + k) % (servers - 1)) % servers for k in range(min(_PEERS_ASKED, servers - 1))]
 
     def _answer(self, status: Status) -> None:
-        if not 0 <= status.server < len(self._public_keys):
+        if not 0 <= status.server < len(self._public_keys) or not self._has_answer_left(status):
             return
         decision = self._store.decision(status.height)
         if decision is not None:
@@ -319,6 +335,16 @@ class Replica:
         elif self._consensus is not None and status.height == self.height + 1:
             for message in self._consensus.log(status):
                 self._network.send(self.index, status.server, message)
+
+    def _has_answer_left(self, status: Status) -> bool:
+        """Whether the asker has not had its share: whoever asks without end would have others send without end."""
+        in_all, for_height = (status.server, None), (status.server, status.height)
+        if self._answered[in_all] >= _ANSWERS_TO_A_PEER or self._answered[for_height] >= _ANSWERS_FOR_A_HEIGHT:
+            return False
+        if not self._answered:
+            self._network.set_timer(self.index, self._lengths.first_us, AnswerAgain())
+        self._answered.update((in_all, for_height))
+        return True
 
     def _adopt(self, decision: Decision) -> None:
         """Append what others have decided, if it is right; a wrong one is as good as none."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from bees.core.errors import DoubleSignError, MissingBlobError, TransactionError
 from bees.core.stopwatch import untimed
 from bees.engines.messages import Decision, Proposal, Status, Vote
-from bees.engines.replica import Ask, Replica
+from bees.engines.replica import AnswerAgain, Ask, Replica
 from bees.engines.tendermint import Timeout, TimeoutLengths
 from bees.faults.world import evaluate, samples_of, train
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.commitments import commit_to_update
 from bees.ledger.proofs import prove_model
 from bees.ledger.state import Phase
+from bees.ledger.transactions import Update
 from bees.protocol.device import OpenRound, commit_update
 from bees.protocol.messages import AskRound, GiveUpdate, Gossip, RoundNews, WantUpdate
 from bees.protocol.server import attest, held_updates, publish
@@ -104,7 +105,7 @@ class Node:
     def deliver(self, payload: object) -> None:
         """Take in a message or a timer."""
         match payload:
-            case Vote() | Proposal() | Status() | Decision() | Timeout() | Ask():
+            case Vote() | Proposal() | Status() | Decision() | Timeout() | Ask() | AnswerAgain():
                 self.replica.deliver(payload)
             case NextHeight(height):
                 if height == self.replica.height + 1:
@@ -144,7 +145,6 @@ class Node:
         self._witness = Witness(self.index, key)
         self._pending: dict[bytes, Signed] = {}
         self._heard: set[bytes] = set()
-        self._entrusted: dict[bytes, int] = {}
         self._closing: tuple[State, Header, Commit] | None = None
         self._seen_height = 0
         self._times_wanted = 0
@@ -190,13 +190,21 @@ class Node:
                     ),
                 )
                 commitment = commit_to_update(device, state.round, data)
-                self._entrusted[commitment] = state.round
-                self.disk.keep_blob(commitment, data)
+                if self.disk.blob(commitment) is None:
+                    self.disk.keep_blob(commitment, data)
                 self._submit(signed)
 
     def _is_secret(self, commitment: bytes) -> bool:
-        """Whether somebody could still commit to the same bytes, which a device has entrusted to this server."""
-        return self.state.phase is Phase.COLLECT and self._entrusted.get(commitment) == self.state.round
+        """Whether somebody could still commit to the same bytes, which a device has entrusted to this server.
+
+        Asked of the chain and the disk, since after a restart they are all that knows.
+        """
+        state = self.state
+        if state.phase is not Phase.COLLECT:
+            return False
+        own = (signed.body for signed in self.disk.own(state.round))
+        entrusted = {body.commitment for body in own if isinstance(body, Update)}
+        return commitment in entrusted | {update.commitment for update in state.updates.values()}
 
     def _attest(self, state: State) -> None:
         """Attest when all bytes are here, or half of the phase is over."""
@@ -245,7 +253,7 @@ class Node:
 
     def _hear(self, signed: Signed) -> None:
         """Take a transaction into the mempool; one that is refused may still convict its author."""
-        if signed.hash in self._heard or self.replica.mempool.get(signed.signature) == signed:
+        if signed.hash in self._heard or self.replica.mempool.holds(signed):
             return
         self._heard.add(signed.hash)
         if not self._is_authentic(signed):
