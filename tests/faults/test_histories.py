@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from msgspec.structs import replace
 
 from bees.faults.history import run_history
-from bees.faults.plan import draw_plan
+from bees.faults.plan import Liar, Partition, draw_plan
 from bees.faults.play import NOTHING_RAISES, play
 
 SAMPLE = range(100, 108)
@@ -35,6 +36,23 @@ def test_the_same_seed_gives_the_same_history_in_another_process_too() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "4000"}
     told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.split() == [result.digest for result in reversed(here)]
+
+
+def test_who_was_cut_off_catches_up_while_liars_ask_without_end() -> None:
+    drawn = draw_plan(3, servers=8)
+    liars = tuple(Liar(liar.index, ("flood of questions",)) for liar in drawn.liars)
+    late = min(set(range(8)) - {liar.index for liar in liars})
+    cut_off = Partition((late,), 0, 6_000_000)
+    plan = replace(drawn, liars=liars, lying_devices=(), heals_at_us=6_000_000, loss=0.1, events=(cut_off,))
+    result = run_history(plan)
+    assert result.violation == "", result.detail
+    assert result.counts["flood of questions"] > 0
+    assert result.heights >= 10
+
+
+def test_crashes_lose_writes_often_enough_to_matter() -> None:
+    counts = sum((Counter(run_history(draw_plan(seed)).counts) for seed in SAMPLE), Counter[str]())
+    assert counts["crash that lost writes"] > 0.2 * counts["crash"]
 
 
 def test_an_error_in_a_history_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

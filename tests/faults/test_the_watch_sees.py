@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 import bees.ledger.commitments
 from bees.faults.disk import Disk
 from bees.faults.invariants import Watch
+from bees.faults.node import Node
 from bees.faults.plan import Crash, Liar, Partition, Plan, draw_plan
 from bees.faults.play import play
 from bees.faults.world import shared_world
@@ -142,6 +144,34 @@ def test_a_disk_that_loses_what_its_server_has_told_others(
     assert_seen(
         invariant, map(plan, times_us), monkeypatch, lambda: monkeypatch.setattr(Disk, "crash", forgetting_disk(kind))
     )
+
+
+def test_a_server_that_gives_bytes_away_before_all_have_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = (directed(seed, ("early asking",), delegating=(0, 1, 2)) for seed in range(20))
+    assert_seen("secrecy", plans, monkeypatch, lambda: monkeypatch.setattr(Node, "_is_secret", lambda *_: False))
+
+
+def test_a_server_that_forgets_at_a_restart_which_bytes_are_secret() -> None:
+    """Right after a restart nothing but the disk tells it that a device has entrusted it with bytes."""
+    for at_us in range(100_000, 1_500_000, 100_000):
+        plan = directed(2, ("early asking",), delegating=(0, 1, 2), heals_at_us=4_000_000)
+        honest = set(range(8)) - {liar.index for liar in plan.liars}
+        crashes = tuple(Crash(server, at_us, at_us + 1_000) for server in honest)
+        result = play(replace(plan, events=crashes)).result
+        assert result.violation == "", result.detail
+
+
+def test_the_bytes_of_a_device_that_delegates_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Counter[tuple[int, bytes]]()
+    keep = Disk.keep_blob
+
+    def count(disk: Disk, commitment: bytes, data: bytes) -> None:
+        written[id(disk), commitment] += 1
+        keep(disk, commitment, data)
+
+    monkeypatch.setattr(Disk, "keep_blob", count)
+    assert play(directed(1, (), delegating=(0, 1, 2))).result.violation == ""
+    assert set(written.values()) == {1}
 
 
 def test_a_publish_that_nobody_executes_again(monkeypatch: pytest.MonkeyPatch) -> None:

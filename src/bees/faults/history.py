@@ -113,7 +113,8 @@ class History:
         self._devices = [Device(k, world, self, delegates=k in plan.delegating) for k in range(plan.devices)]
         self._tell_liars()
         self._honest = [node for node in self.nodes if node.index not in self._liars]
-        self._honest_servers = frozenset(node.index for node in self._honest)
+        lying_devices = {plan.servers + index for index in self._lying_devices}
+        self._honest_participants = set(range(plan.servers + plan.devices)) - set(self._liars) - lying_devices
 
     def run(self) -> HistoryResult:
         """Play the history to its end, or to the first broken invariant."""
@@ -224,8 +225,9 @@ class History:
         self._counts["crash"] += 1
         self._down.add(node)
         self._lives[node] += 1
-        lost = self.nodes[node].disk.crash(lambda pending: int(self._rng.integers(0, pending + 1)))
+        lost = self.nodes[node].disk.crash(lambda pending: int(self._rng.integers(0, max(1, pending))))
         self._counts["write lost in a crash"] += lost
+        self._counts["crash that lost writes"] += lost > 0
 
     def _restart(self, node: int) -> None:
         if node not in self._down:
@@ -256,7 +258,7 @@ class History:
         if isinstance(payload, WantUpdate | Status) and payload.server != sender:
             self._counts["message in another's name"] += 1
             return
-        if sender in self._honest_servers:
+        if sender in self._honest_participants:
             self.watch.saw_sent(sender, payload, self._network.now_us)
         self._network.send(sender, receiver, payload)
         if self._link.is_duplicated(self._network.now_us):

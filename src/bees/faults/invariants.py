@@ -15,6 +15,7 @@ from bees.faults.told import Told
 from bees.faults.world import evaluate, samples_of, train
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.state import Phase, initial_state
+from bees.protocol.messages import GiveUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -102,11 +103,13 @@ class Watch:
             self._check_outcome(before, state, node, now_us)
 
     def saw_sent(self, sender: int, payload: object, now_us: int) -> None:
-        """Check that what an honest server sends does not contradict what it has sent before.
+        """Check that what an honest participant sends is no secret, and does not contradict what it has sent before.
 
         Raises:
             InvariantError: it does.
         """
+        if isinstance(payload, GiveUpdate) and self._newest.phase is Phase.COLLECT:
+            self._check_secrecy(sender, payload.commitment, now_us)
         problem = self._told.note(sender, payload)
         if problem:
             raise InvariantError("one answer", f"server {sender} has signed {problem}", now_us)
@@ -136,6 +139,13 @@ class Watch:
     def published_since(self, at_us: int) -> list[Closed]:
         """Rounds that ended with a result after some time."""
         return [closed for closed in self.closed if closed.at_us >= at_us and not closed.is_skipped]
+
+    def _check_secrecy(self, sender: int, commitment: bytes, now_us: int) -> None:
+        """No honest participant gives bytes away while others could still commit to the same."""
+        round_ = self._newest.round
+        if commitment in {commit_to_update(k, round_, train(k, round_)) for k in range(self._plan.devices)}:
+            who = f"server {sender}" if sender < self._plan.servers else f"device {sender - self._plan.servers}"
+            raise InvariantError("secrecy", f"{who} has given bytes of round {round_} before COLLECT was over", now_us)
 
     def _check_convictions(self, state: State, now_us: int) -> None:
         for kind, index in state.convictions:

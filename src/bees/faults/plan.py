@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Microseconds = Annotated[int, Meta(ge=0)]
 SECOND_US = 1_000_000
+_SLOW_WRITES_US = (5_000, 50_000, 400_000)
+_SLOW_BEFORE_US = SECOND_US
+"""For how long a disk has been slow when its server crashes."""
 
 
 class Crash(Struct, frozen=True, tag="crash", forbid_unknown_fields=True):
@@ -125,7 +128,7 @@ def draw_plan(
         lying_devices=tuple(Liar(k, _some(rng, DEVICE_BEHAVIOURS)) for k in lying_devices),
         delegating=tuple(sorted(int(k) for k in rng.choice(devices, size=2, replace=False))),
         events=(
-            *(_crash(rng, honest, heals_at_us) for _ in range(int(rng.integers(0, 5)))),
+            *(event for _ in range(int(rng.integers(0, 5))) for event in _crash(rng, honest, heals_at_us)),
             *(_partition(rng, servers, heals_at_us) for _ in range(int(rng.integers(0, 3)))),
             *(_slow_disk(rng, honest, heals_at_us) for _ in range(int(rng.integers(0, 3)))),
             *(_offline(rng, devices, heals_at_us) for _ in range(int(rng.integers(0, 3)))),
@@ -150,8 +153,13 @@ def _interval(rng: Generator, heals_at_us: int) -> tuple[int, int]:
     return int(begin), int(end)
 
 
-def _crash(rng: Generator, honest: list[int], heals_at_us: int) -> Crash:
-    return Crash(int(rng.choice(honest)), *_interval(rng, heals_at_us))
+def _crash(rng: Generator, honest: list[int], heals_at_us: int) -> tuple[Crash | SlowDisk, ...]:
+    """A crash; in two thirds of the cases the disk has been slow before, so that writes are lost."""
+    crash = Crash(int(rng.choice(honest)), *_interval(rng, heals_at_us))
+    write_us = int(rng.choice(_SLOW_WRITES_US[1:]))
+    if rng.random() < 1 / 3:
+        return (crash,)
+    return SlowDisk(crash.server, max(0, crash.at_us - _SLOW_BEFORE_US), crash.back_us, write_us), crash
 
 
 def _partition(rng: Generator, servers: int, heals_at_us: int) -> Partition:
@@ -160,7 +168,7 @@ def _partition(rng: Generator, servers: int, heals_at_us: int) -> Partition:
 
 
 def _slow_disk(rng: Generator, honest: list[int], heals_at_us: int) -> SlowDisk:
-    return SlowDisk(int(rng.choice(honest)), *_interval(rng, heals_at_us), int(rng.choice([5_000, 50_000, 400_000])))
+    return SlowDisk(int(rng.choice(honest)), *_interval(rng, heals_at_us), int(rng.choice(_SLOW_WRITES_US)))
 
 
 def _offline(rng: Generator, devices: int, heals_at_us: int) -> Offline:

@@ -40,8 +40,13 @@ ACTS: Mapping[str, Act] = MappingProxyType(
     {
         "flood of votes": consensus.flood,
         "votes for others": consensus.vote_for_others,
+        "votes for nothing": consensus.vote_for_nothing,
+        "flood of questions": consensus.ask_again_and_again,
         "forged transactions": ledger.forge,
         "replayed transactions": ledger.replay,
+        "copied signatures": ledger.copy_signature,
+        "early asking": ledger.ask_early,
+        "late answers": ledger.answer_late,
         "false delegation": ledger.lie_about_delegation,
         "false accusation": ledger.accuse_falsely,
         "hostile contract": ledger.deploy_hostile_contract,
@@ -51,6 +56,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
 DEVICE_TAMPERS: Mapping[str, TamperDevice] = MappingProxyType(
     {
         "two updates": device.update_twice,
+        "two delegations": device.delegate_twice,
         "withheld bytes": device.withhold_bytes,
         "garbage bytes": device.give_garbage,
         "no model": device.commit_to_no_model,

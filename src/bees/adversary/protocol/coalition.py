@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bees.ledger.transactions import Update
+from bees.ledger.transactions import Publish, Update
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,15 @@ class Coalition:
     def any_heard(self) -> Signed | None:
         """One of the transactions that a liar has heard."""
         return self._heard[int(self.rng.integers(len(self._heard)))] if self._heard else None
+
+    def commitments_of(self, round_: int) -> list[bytes]:
+        """What the Updates of a round that a liar has heard commit to."""
+        bodies = (signed.body for signed in self._heard)
+        return sorted({body.commitment for body in bodies if isinstance(body, Update) and body.round == round_})
+
+    def publish_of(self, round_: int) -> Signed | None:
+        """A Publish of a round that a liar has heard."""
+        return next((s for s in self._heard if isinstance(s.body, Publish) and s.body.round == round_), None)
 
     def update_of_another(self, device: int, round_: int) -> Update | None:
         """An Update of this round that another device has signed, if a liar has heard one."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from bees.core.canonical import decode, encode
 from bees.core.errors import CodecError
 from bees.core.hashes import digest
-from bees.engines.messages import Decision, Proposal, Vote, sign_proposal
+from bees.engines.messages import Decision, Proposal, Status, Vote, sign_proposal
 from bees.ledger.block import Batch, Block, Commit, CommitSignature, Header, block_id, vote_bytes
 from bees.ledger.transactions import Signed
 from bees.protocol.messages import Gossip
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from bees.ledger.block import VoteKind
 
 Sends = list[tuple[int, object]]
+
+_ROUNDS_WITHOUT_BLOCK = 2
+_TIMES_ASKED = 3
 
 
 def stay_silent(_liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
@@ -90,6 +93,28 @@ def flood(liar: Liar) -> Sends:
         vote = Vote(height, consensus_round, kind, name, liar.index, signature)
         sends += [(receiver, vote) for receiver in range(len(liar.genesis.servers))]
     return sends
+
+
+def vote_for_nothing(liar: Liar) -> Sends:
+    """Vote for no block in the next rounds of consensus, beside whatever else the liar votes for."""
+    height = liar.state.height + 1
+    kinds: tuple[VoteKind, ...] = ("prevote", "precommit")
+    votes = [
+        Vote(
+            height, at, kind, None, liar.index, liar.key.sign(vote_bytes(liar.genesis.chain_id, height, at, kind, None))
+        )
+        for at in range(_ROUNDS_WITHOUT_BLOCK)
+        for kind in kinds
+    ]
+    return [(receiver, vote) for vote in votes for receiver in range(len(liar.genesis.servers))]
+
+
+def ask_again_and_again(liar: Liar) -> Sends:
+    """Ask for whole blocks, old ones and the last one, more often than anybody who lags behind."""
+    last = liar.state.height
+    heights = sorted({1, max(1, last), last + 1})
+    asked = [Status(height, liar.index) for height in heights for _ in range(_TIMES_ASKED)]
+    return [(receiver, status) for status in asked for receiver in range(len(liar.genesis.servers))]
 
 
 def vote_for_others(liar: Liar) -> Sends:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bees.core.hashes import digest
 from bees.ledger.commitments import commit_to_update
-from bees.ledger.transactions import Update, sign
+from bees.ledger.transactions import Delegate, Update, sign
 from bees.protocol.messages import GiveUpdate, Gossip
 
 if TYPE_CHECKING:
@@ -23,6 +23,17 @@ def update_twice(device: LyingDevice, receiver: int, payload: object) -> tuple[o
     if own is None or receiver in device.coalition.left:
         return (payload,)
     return (_gossip(device, replace(own, samples=own.samples - 1)),)
+
+
+def delegate_twice(device: LyingDevice, receiver: int, payload: object) -> tuple[object, ...]:
+    """Delegate to one server in what some are told, and to the next one in what the others are told."""
+    if not isinstance(payload, Gossip) or not isinstance(payload.signed.body, Update | Delegate):
+        return (payload,)
+    body, genesis = payload.signed.body, device.coalition.genesis
+    round_ = body.round if isinstance(body, Update) else body.first_round
+    home = genesis.devices[device.index].server
+    server = home if receiver in device.coalition.left else (home + 1) % len(genesis.servers)
+    return (Gossip(sign(Delegate(genesis.chain_id, device.index, server, round_, round_), device.key)),)
 
 
 def withhold_bytes(_device: LyingDevice, receiver: int, payload: object) -> tuple[object, ...]:

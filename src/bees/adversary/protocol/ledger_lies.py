@@ -22,7 +22,7 @@ from bees.ledger.transactions import (
     sign,
 )
 from bees.protocol.device import OpenRound
-from bees.protocol.messages import GiveUpdate, Gossip, RoundNews
+from bees.protocol.messages import GiveUpdate, Gossip, RoundNews, WantUpdate
 
 if TYPE_CHECKING:
     from bees.adversary.protocol.coalition import Liar
@@ -38,12 +38,13 @@ def publish_wrong(liar: Liar, _receiver: int, payload: object) -> tuple[object, 
     own = _own(liar, payload, Publish)
     if own is None:
         return (payload,)
-    return (Gossip(sign(replace(own, model=digest("wrong model", own.model)), liar.key)),)
+    return (_in_place_of(liar, payload, replace(own, model=digest("wrong model", own.model))),)
 
 
 def publish_twice(liar: Liar, receiver: int, payload: object) -> tuple[object, ...]:
-    """Publish the right result to some, and another to the others."""
-    return (payload,) if liar.is_left(receiver) else publish_wrong(liar, receiver, payload)
+    """Publish the right result to some, and another to the others and in the own block."""
+    changed = publish_wrong(liar, receiver, payload)
+    return (payload,) if liar.is_left(receiver) else changed
 
 
 def attest_falsely(liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
@@ -53,21 +54,16 @@ def attest_falsely(liar: Liar, _receiver: int, payload: object) -> tuple[object,
         return (payload,)
     devices = tuple(sorted(liar.state.updates))
     score = liar.genesis.evaluation_samples if liar.coalition.inflates else 0
-    lie = sign(replace(own, devices=devices, correct=(score,) * len(devices)), liar.key)
-    if isinstance(payload, Gossip):
-        # A liar that proposes must not put the truth of its honest program into its own block.
-        mempool = liar.find_replica().mempool
-        mempool.pop(payload.signed.signature, None)
-        mempool[lie.signature] = lie
-    return (Gossip(lie),)
+    return (_in_place_of(liar, payload, replace(own, devices=devices, correct=(score,) * len(devices))),)
 
 
 def attest_twice(liar: Liar, receiver: int, payload: object) -> tuple[object, ...]:
-    """Attest one thing to some and another to the others."""
+    """Attest one thing to some and another to the others and in the own block."""
     own = _own(liar, payload, Attest)
-    if own is None or liar.is_left(receiver):
+    if own is None:
         return (payload,)
-    return (Gossip(sign(replace(own, devices=(), correct=()), liar.key)),)
+    lie = _in_place_of(liar, payload, replace(own, devices=(), correct=()))
+    return (payload,) if liar.is_left(receiver) else (lie,)
 
 
 def withhold_bytes(_liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
@@ -109,6 +105,52 @@ def forge(liar: Liar) -> Sends:
     victim = int(rng.integers(len(liar.genesis.servers)))
     attestation = Attest(liar.genesis.chain_id, state.round, state.model, victim, (), ())
     return _to_all(liar, sign(update, liar.key), Signed(update, bytes(64)), sign(attestation, liar.key))
+
+
+def copy_signature(liar: Liar) -> Sends:
+    """Send other words under a signature that their author has given for something else."""
+    signed, other = liar.coalition.any_heard(), liar.coalition.any_heard()
+    if signed is None or other is None:
+        return []
+    forgeries = [Signed(signed.body, other.signature)] if other.signature != signed.signature else []
+    match signed.body:
+        case Update():
+            forgeries.append(Signed(replace(signed.body, samples=signed.body.samples + 1), signed.signature))
+        case Attest():
+            forgeries.append(Signed(replace(signed.body, devices=(), correct=()), signed.signature))
+        case Publish():
+            wrong = digest("wrong model", signed.body.model)
+            forgeries.append(Signed(replace(signed.body, model=wrong), signed.signature))
+        case _:
+            pass
+    return _to_all(liar, *forgeries)
+
+
+def ask_early(liar: Liar) -> Sends:
+    """Ask everybody for the bytes of updates before COLLECT is over, when others could still claim them."""
+    state = liar.state
+    if state.phase is not Phase.COLLECT:
+        return []
+    receivers = range(len(liar.genesis.servers) + len(liar.genesis.devices))
+    wanted = [WantUpdate(liar.index, commitment) for commitment in liar.coalition.commitments_of(state.round)]
+    return [(receiver, one) for one in wanted for receiver in receivers]
+
+
+def answer_late(liar: Liar) -> Sends:
+    """Contradict the own Attest of the round before, and report lies and truths of that round."""
+    state = liar.state
+    round_ = state.round - 1
+    if round_ < 1 or state.phase is not Phase.COLLECT or state.outcome is None:
+        return []
+    other = Attest(liar.genesis.chain_id, round_, digest("late", bytes([liar.index])), liar.index, (), ())
+    wrong = Publish(liar.genesis.chain_id, round_, state.model, liar.index, (), digest("late", state.model))
+    signed = sign(wrong, liar.key)
+    shown = [Statement(wrong, signed.signature)]
+    true = liar.coalition.publish_of(round_)
+    if true is not None and isinstance(true.body, Publish):
+        shown.append(Statement(true.body, true.signature))
+    accusations = [sign(Evidence(liar.genesis.chain_id, liar.index, one, None), liar.key) for one in shown]
+    return _to_all(liar, sign(other, liar.key), *accusations)
 
 
 def replay(liar: Liar) -> Sends:
@@ -169,6 +211,16 @@ def _own(liar: Liar, payload: object, kind: type[Body]) -> Body | None:
         return None
     body = payload.signed.body
     return body if isinstance(body, kind) and body.server == liar.index else None
+
+
+def _in_place_of(liar: Liar, payload: object, lie: Publish | Attest) -> Gossip:
+    """The lie, signed. A liar that proposes must not put the truth of its honest program into its own block."""
+    signed = sign(lie, liar.key)
+    if isinstance(payload, Gossip):
+        mempool = liar.find_replica().mempool
+        mempool.pop(payload.signed.signature, None)
+        mempool[signed.signature] = signed
+    return Gossip(signed)
 
 
 def _to_all(liar: Liar, *signed: Signed) -> Sends:
