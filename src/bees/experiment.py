@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 
+from bees.adversary.learning.adversary import gather, poison_data
+from bees.adversary.learning.lies import draw_lying_servers
+from bees.adversary.learning.poisoning import triggered_test_set
 from bees.contract.vm import VirtualMachine
 from bees.core.errors import DatasetError, InputError, ScenarioError
 from bees.core.fixed_point import dequantise, quantise
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bees.adversary.learning.adversary import Adversary
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
     from bees.core.model import ModelDescription
@@ -75,6 +79,8 @@ class LearningWorld:
         samples: n_k, shape (K,).
         sample_bytes: size of one raw sample.
         initial_words: of w_g(0), shape (P,).
+        adversary: the UEs that attack, if there are any.
+        backdoor: scores w_g by the marked test samples that it takes for the target; None without a backdoor.
     """
 
     model: Model
@@ -84,6 +90,8 @@ class LearningWorld:
     samples: NDArray[np.int64]
     sample_bytes: int
     initial_words: Words
+    adversary: Adversary
+    backdoor: Evaluator | None
 
     def score(self, models: NDArray[np.float32]) -> NDArray[np.int64]:
         """How many samples of the selection set each model, shape (K, P), gets right."""
@@ -92,6 +100,12 @@ class LearningWorld:
     def test_accuracy(self, words: Words) -> float:
         """Fraction of the test set that the model of these words gets right."""
         return self.test.accuracy(dequantise(words, self.model.description.exponent))
+
+    def backdoor_success(self, words: Words) -> float | None:
+        """Fraction of the marked test samples of other labels that the model of these words takes for the target."""
+        if self.backdoor is None:
+            return None
+        return self.backdoor.accuracy(dequantise(words, self.model.description.exponent))
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,7 @@ class Experiment:
         timer: takes the time by phase.
         speller: spells updates as the genesis says, and remembers what that has left unsaid.
         next_contract: code that the servers deploy in round ``ledger.deploy_block``, or None.
+        lying_servers: those that lie from ``attack.first_block`` on.
     """
 
     scenario: Scenario
@@ -123,6 +138,7 @@ class Experiment:
     timer: PhaseTimer
     speller: UpdateSpeller
     next_contract: bytes | None = None
+    lying_servers: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,17 +207,22 @@ def prepare_learning(scenario: Scenario, own: Own = Own(), *, source: str = "sce
     data = split_data(scenario, own, source=source)
     with _naming(source, scenario, own):
         model = _own_or_built(own.model, scenario.learning, data.dataset)
+        adversary = gather(scenario, data.dataset)
     models_per_chunk = min(scenario.topology.devices, 100)
     test = Evaluator(model, data.dataset.test_set, models_per_chunk=models_per_chunk)
     by_test = scenario.learning.selection_set == "test"
+    training, partition = poison_data(adversary, data.training, data.partition, data.selection_set)
+    marked = triggered_test_set(data.dataset, adversary.trigger) if adversary.trigger else None
     return LearningWorld(
         model=model,
-        trainer=LocalTrainer(model, data.training, data.partition, scenario.learning, scenario.seed),
+        trainer=LocalTrainer(model, training, partition, scenario.learning, scenario.seed),
         selection=test if by_test else Evaluator(model, data.selection_set, models_per_chunk=models_per_chunk),
         test=test,
         samples=data.samples,
         sample_bytes=data.sample_bytes,
         initial_words=quantise(initial_weights(model, scenario.seed), model.description.exponent),
+        adversary=adversary,
+        backdoor=None if marked is None else Evaluator(model, marked, models_per_chunk=1),
     )
 
 
@@ -300,6 +321,7 @@ def open_experiment(
             timer=timer,
             speller=make_speller(scenario.learning, learning.model.description),
             next_contract=founding.next_contract,
+            lying_servers=draw_lying_servers(scenario.attack, len(founding.server_keys), scenario.seed),
         )
 
 

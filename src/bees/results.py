@@ -45,6 +45,16 @@ class RoundRow(msgspec.Struct, frozen=True, kw_only=True):
         model: hash of w_g(t), hexadecimal.
         height: ledger height of the block that closed the round.
         contract: hash of the contract that was in force, hexadecimal.
+        attacking_devices: UEs whose update arrived, and who attack in this block.
+        attackers_selected: how many of M they are.
+        backdoor_success: fraction of the marked test samples of other labels that w_g(t) takes for the target; None
+            without a backdoor.
+        refused_updates: updates that arrived, and that the ledger did not take; also such as could not be said,
+            because training from a wrecked model ended beyond the codec's range.
+        ineligible_updates: updates that the ledger took, but not 2f+1 servers attested.
+        outvoted_attestations: servers whose score for an eligible update is not the one that stands, or that attest
+            not to hold one.
+        convicted: who was convicted in this block or before, such as ``device 3``.
     """
 
     block: int
@@ -73,6 +83,13 @@ class RoundRow(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     height: int
     contract: str = ""
+    attacking_devices: int = 0
+    attackers_selected: int = 0
+    backdoor_success: float | None = None
+    refused_updates: int = 0
+    ineligible_updates: int = 0
+    outvoted_attestations: int = 0
+    convicted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

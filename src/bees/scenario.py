@@ -371,9 +371,9 @@ class Attack(Section, frozen=True):
 
     Attributes:
         name: what the attacking UEs do. ``none``: nothing, whatever the other knobs say. On their data: ``label_flip``,
-            ``backdoor``. On their updates: ``sign_flip``, ``scaling``, ``gaussian``, ``zero``, ``noisy_free_rider``,
-            ``mimic``, ``alie``, ``ipm``, ``min_max``, ``min_sum``. On both: ``sybils``, ``model_replacement``,
-            ``overfit_selection``. An update that a server trains, because its UE offloads, can be attacked by its data.
+            ``backdoor``, ``overfit_selection``. On their updates: ``sign_flip``, ``scaling``, ``gaussian``, ``zero``,
+            ``noisy_free_rider``, ``mimic``, ``alie``, ``ipm``, ``min_max``, ``min_sum``. On both: ``sybils``,
+            ``model_replacement``. Where a UE offloads, its server trains: then only its data can attack.
         fraction: of the UEs that attack: floor(fraction K) of them, drawn from the seed.
         first_block: t from which they do.
         strength: the factor or deviation that each attack has; 0 takes the attack's own.
@@ -386,7 +386,7 @@ class Attack(Section, frozen=True):
         server_lie: what they do. ``inflate``: attest T of T for their own UEs. ``deflate``: attest 0 of T for all
             others. ``promote``: attest T for the attacking UEs and 0 for the rest. ``withhold``: attest that they hold
             nothing. ``overstate`` and ``understate``: sign for UEs that offload with 10 n_k, or with 1, for n_k.
-            ``idle``: do no duty, to spare the battery.
+            ``idle``: neither attest nor publish, to spare the battery.
     """
 
     name: AttackName = "none"

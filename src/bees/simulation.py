@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bees.adversary.learning.lies import claimed_samples, held_by_liar, misjudge
 from bees.core.fixed_point import dequantise, quantise
 from bees.edge.battery import is_charged
 from bees.edge.physics import advance, refuse_the_end, sense
@@ -22,14 +23,16 @@ from bees.protocol.server import attest, held_updates, publish
 from bees.results import RoundRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from bees.core.fixed_point import Words
     from bees.edge.consequences import BlockPhysics
     from bees.experiment import Experiment
+    from bees.ledger.state import Attestation, EligibleUpdate, Participant, State
     from bees.ledger.transactions import Signed
+    from bees.protocol.server import Evaluate
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
     """
     w_g, edge_state = experiment.learning.initial_words, EdgeState.start(experiment.initial_charge_j)
     spent = (0.0, 0.0)
+    convicted: frozenset[Participant] = frozenset()
     for t in range(1, experiment.scenario.blocks + 1):
         with experiment.timer("sense"):
             physics = sense(experiment.edge, t, edge_state)
@@ -82,16 +86,23 @@ def simulate(experiment: Experiment) -> Iterator[Round]:
             local_training(experiment, w_g, t, physics)
         w_g = experiment.chain.global_model
         spent = (spent[0] + physics.latency_s, spent[1] + physics.total_energy_j)
-        of_physics = _physics_columns(physics, before, edge_state)
-        yield Round(_row(experiment, t, of_physics, spent, w_g), physics, edge_state.charge_j, w_g)
+        convicted |= _convicted(experiment)
+        known = {**_physics_columns(physics, before, edge_state), **_attack_columns(experiment, t, physics, w_g)}
+        known["convicted"] = tuple(f"{kind} {index}" for kind, index in sorted(convicted))
+        yield Round(_row(experiment, t, known, spent, w_g), physics, edge_state.charge_j, w_g)
 
 
 def local_training(experiment: Experiment, w_g: Words, t: int, physics: BlockPhysics) -> dict[int, bytes]:
     """``w_l^i <- LocalTraining(i, w_g)`` for each i whose update arrives, all at once; the updates' bytes by device."""
     participants = np.flatnonzero(physics.arrives)
     exponent = experiment.learning.model.description.exponent
+    adversary, global_model = experiment.learning.adversary, dequantise(w_g, exponent)
     with experiment.timer("train"):
-        weights = experiment.learning.trainer.train(dequantise(w_g, exponent), t, participants)
+        weights = experiment.learning.trainer.train(global_model, t, adversary.rows(participants, t))
+    if adversary.attack is not None:
+        with experiment.timer("attack"):
+            offloads = physics.decision[participants].astype(np.bool_)
+            participants, weights = adversary.strike(global_model, weights, participants, offloads, t)
     with experiment.timer("quantise"):
         words = quantise(weights, exponent)
         return {
@@ -133,8 +144,10 @@ def collect(experiment: Experiment, w_g: Words, w_l: dict[int, bytes], physics: 
         if delegations:
             chain.next_block()
         with experiment.timer("sign"):
-            delegated = [_delegated_update(experiment, open_round, device, w_l[device]) for device in offloading]
-        chain.submit(delegated)
+            delegated = {d: _delegated_update(experiment, open_round, d, w_l[d]) for d in offloading}
+        by_liars = {d for d in offloading if _lies(experiment, _server_of(experiment, d), open_round.round)}
+        chain.submit([signed for device, signed in delegated.items() if device not in by_liars])
+        chain.offer([delegated[device] for device in offloading if device in by_liars])
     while chain.state.phase is Phase.COLLECT and chain.state.round == open_round.round:
         chain.next_block()
     for device, accepted in chain.state.updates.items():
@@ -154,7 +167,10 @@ def attest_updates(experiment: Experiment, t: int) -> None:
                 if held is None or not experiment.share_checks:
                     held = held_updates(state, chain.blobs.get, chain.global_model)
             with experiment.timer("sign"):
-                signed = attest(signer, server, state, held, scores.of)
+                if _lies(experiment, server, t):
+                    signed = _attest_falsely(experiment, server, state, held, scores.of)
+                else:
+                    signed = attest(signer, server, state, held, scores.of)
             transactions += [] if signed is None else [signed]
         chain.submit(transactions)
         chain.next_block()
@@ -165,12 +181,39 @@ def publish_global_model(experiment: Experiment, t: int) -> None:
     chain = experiment.chain
     while chain.state.phase is Phase.PUBLISH and chain.state.round == t:
         state = chain.state
-        if state.main_node is not None:
+        if state.main_node is not None and not (_lies(experiment, state.main_node, t) and _is_idle(experiment)):
             signer = experiment.server_signers[state.main_node]
             with experiment.timer("contract"):
                 signed = publish(signer, state.main_node, state, chain.executor)
             chain.submit([] if signed is None else [signed])
         chain.next_block()
+
+
+def _lies(experiment: Experiment, server: int, t: int) -> bool:
+    return server in experiment.lying_servers and t >= experiment.scenario.attack.first_block
+
+
+def _is_idle(experiment: Experiment) -> bool:
+    return experiment.scenario.attack.server_lie == "idle"
+
+
+def _attest_falsely(
+    experiment: Experiment, server: int, state: State, held: dict[int, bytes], evaluate: Evaluate
+) -> Signed | None:
+    """What a lying server attests, by the same protocol as all others."""
+    if _is_idle(experiment):
+        return None
+    lie = experiment.scenario.attack.server_lie
+    shown = held_by_liar(lie, held)
+    own = frozenset(np.flatnonzero(experiment.edge.world.server_of_device == server).tolist())
+    friends = frozenset(experiment.learning.adversary.attackers.tolist())
+    samples = state.genesis.evaluation_samples
+    lying = misjudge(lie, evaluate, tuple(shown), samples, own=own, friends=friends)
+    return attest(experiment.server_signers[server], server, state, shown, lying)
+
+
+def _server_of(experiment: Experiment, device: int) -> int:
+    return int(experiment.edge.world.server_of_device[device])
 
 
 def _update(experiment: Experiment, open_round: OpenRound, device: int, update: bytes) -> Signed:
@@ -179,13 +222,15 @@ def _update(experiment: Experiment, open_round: OpenRound, device: int, update: 
 
 
 def _delegation(experiment: Experiment, open_round: OpenRound, device: int) -> Signed:
-    server = int(experiment.edge.world.server_of_device[device])
+    server = _server_of(experiment, device)
     return delegate_round(experiment.device_signers[device], open_round, device, server)
 
 
 def _delegated_update(experiment: Experiment, open_round: OpenRound, device: int, update: bytes) -> Signed:
     samples = int(experiment.learning.samples[device])
-    server = int(experiment.edge.world.server_of_device[device])
+    server = _server_of(experiment, device)
+    if _lies(experiment, server, open_round.round):
+        samples = claimed_samples(experiment.scenario.attack.server_lie, samples)
     return commit_update(experiment.server_signers[server], open_round, device, samples, update, server)
 
 
@@ -240,6 +285,42 @@ def _row(
         contract=hash_contract(experiment.chain.closing_contract).hex(),
         **of_physics,
     )
+
+
+def _attack_columns(experiment: Experiment, t: int, physics: BlockPhysics, w_g: Words) -> dict[str, Any]:
+    """What attackers and lying servers have come to, by the names of a row; all of it is read off the chain."""
+    adversary, chain = experiment.learning.adversary, experiment.chain
+    outcome, closing = chain.state.outcome, chain.closing_state
+    arrived = np.flatnonzero(physics.arrives)
+    selected = np.array(outcome.selected if outcome else (), dtype=np.int64)
+    with experiment.timer("evaluate"):
+        success = experiment.learning.backdoor_success(w_g)
+    columns = {
+        "attacking_devices": int(adversary.among(arrived, t).sum()),
+        "attackers_selected": int(adversary.among(selected, t).sum()),
+        "backdoor_success": success,
+    }
+    if closing is None or closing.round != t:
+        return columns
+    eligible = closing.ballot.eligible if closing.ballot else ()
+    return {
+        **columns,
+        "refused_updates": len(arrived) - len(closing.updates),
+        "ineligible_updates": len(closing.updates) - len(eligible),
+        "outvoted_attestations": outvoted_attestations(closing.attestations.values(), eligible),
+    }
+
+
+def outvoted_attestations(attestations: Iterable[Attestation], eligible: Sequence[EligibleUpdate]) -> int:
+    """How many servers attest another score for an eligible update than stands, or not to hold it."""
+    standing = {update.device: update.correct for update in eligible}
+    said = [dict(zip(one.devices, one.correct, strict=True)) for one in attestations]
+    return sum(any(of.get(device) != correct for device, correct in standing.items()) for of in said)
+
+
+def _convicted(experiment: Experiment) -> frozenset[Participant]:
+    closing = experiment.chain.closing_state
+    return frozenset([*experiment.chain.state.convictions, *(closing.convictions if closing else ())])
 
 
 def _physics_columns(physics: BlockPhysics, before: EdgeState, after: EdgeState) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class LocalChain:
         executor: runs the contract for whoever publishes, and holds the words of w_g.
         ballot: the last one that was frozen, and its round.
         closing_contract: code of the contract that was in force when the last round closed.
+        closing_state: before the block that closed the last round, with all that the round had; None before the first.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class LocalChain:
         self.executor = self._executors[0]
         self.ballot: tuple[int, Ballot] | None = None
         self.closing_contract = signed.genesis.contract
+        self.closing_state: State | None = None
         self._newest: State | None = None
         self._closing: tuple[State, Header, Commit] | None = None
         self._path = path
@@ -128,6 +130,10 @@ class LocalChain:
             if refusal is not None:
                 raise refusal
 
+    def offer(self, transactions: Sequence[Signed]) -> None:
+        """Hand in transactions of participants that may be lying: whatever is refused, is not in the next block."""
+        self._engine.submit_all(transactions)
+
     def next_block(self) -> State:
         """Have the replicas commit the next block, and keep it; returns the state after it.
 
@@ -167,6 +173,7 @@ class LocalChain:
             self.executor.run(before)
         if before is not None and state.round > before.round:
             self.closing_contract = before.contract
+            self.closing_state = before
         if state.ballot is not None:
             self.ballot = state.round, state.ballot
         if state.outcome is not None and (self._closing is None or self._closing[0].outcome != state.outcome):
