@@ -16,6 +16,7 @@ from bees.cli.bench import bench
 from bees.cli.chain import chain
 from bees.cli.check import check
 from bees.cli.console import EXIT_CODES, err, plain, print_json
+from bees.cli.contract import contract
 from bees.cli.doctor import doctor
 from bees.cli.faults import faults
 from bees.cli.presets import presets
@@ -46,6 +47,7 @@ app.command()(chain)
 app.command()(prove)
 app.command()(check)
 app.command()(faults)
+app.add_typer(contract)
 app.command()(report)
 app.command()(bench)
 app.command()(presets)
