@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+# Tests are no package; this lets them share the modules that stand beside them.
+sys.path.insert(0, str(Path(__file__).parent))
+
 from bees.core.errors import MissingExtraError
 from bees.engines.chain_file import ChainReader
 from bees.faults.world import shared_world
