@@ -55,6 +55,17 @@ def test_crashes_lose_writes_often_enough_to_matter() -> None:
     assert counts["crash that lost writes"] > 0.2 * counts["crash"]
 
 
+def test_a_change_of_contract_comes_into_force_and_a_conviction_ends() -> None:
+    liars = tuple(Liar(liar.index, ("two attestations",)) for liar in draw_plan(4, servers=8).liars)
+    plan = replace(draw_plan(4, servers=8), liars=liars, penalty_rounds=0, deploys=True)
+    result = run_history(plan)
+    assert result.violation == "", result.detail
+    assert result.counts["contract replaced"] == 1
+    assert result.counts["conviction over"] > 0
+    lasting = run_history(replace(plan, penalty_rounds=50, deploys=False))
+    assert not {"contract replaced", "conviction over"} & lasting.counts.keys()
+
+
 def test_an_error_in_a_history_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError("an unforeseen one")

@@ -17,7 +17,7 @@ from bees.faults.invariants import Watch
 from bees.faults.node import Node
 from bees.faults.plan import Crash, Liar, Partition, Plan, draw_plan
 from bees.faults.play import play
-from bees.faults.world import shared_world
+from bees.faults.world import FaultWorld, shared_world
 from bees.ledger.application import Application
 
 if TYPE_CHECKING:
@@ -172,6 +172,21 @@ def test_the_bytes_of_a_device_that_delegates_are_written_once(monkeypatch: pyte
     monkeypatch.setattr(Disk, "keep_blob", count)
     assert play(directed(1, (), delegating=(0, 1, 2))).result.violation == ""
     assert set(written.values()) == {1}
+
+
+def test_a_contract_that_liars_alone_have_approved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believe() -> None:
+        monkeypatch.setattr("bees.ledger.transition._check_approvals", lambda *_: None)
+
+    plans = (directed(seed, ("hostile contract",), deploys=False) for seed in range(20))
+    assert_seen("contract in force", plans, monkeypatch, believe)
+
+
+def test_a_contract_that_never_comes_into_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = (directed(seed, (), deploys=True) for seed in range(3))
+    assert_seen(
+        "contract in force", plans, monkeypatch, lambda: monkeypatch.setattr(FaultWorld, "deploy", lambda *_: None)
+    )
 
 
 def test_a_publish_that_nobody_executes_again(monkeypatch: pytest.MonkeyPatch) -> None:

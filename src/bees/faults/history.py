@@ -20,7 +20,7 @@ from bees.faults.invariants import InvariantError, Watch
 from bees.faults.links import FaultyLink
 from bees.faults.node import Node
 from bees.faults.plan import SECOND_US, Crash, Offline, SlowDisk
-from bees.faults.world import shared_world
+from bees.faults.world import world_of
 from bees.protocol.messages import Gossip, RoundNews, WantUpdate
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 PATIENCE_US = 240 * SECOND_US
 """How long after healing a history waits for its last rounds: several times what the slowest one has needed."""
+
+_CARRIERS = 3
+"""How many honest servers carry a change of contract, so that a crash of one does not lose it."""
 
 
 class HistoryResult(Struct, frozen=True):
@@ -93,7 +96,7 @@ class History:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        world = shared_world(plan.servers, plan.devices, weak_quorum=plan.weak_quorum)
+        world = world_of(plan)
         self._counts: Counter[str] = Counter()
         self._link = FaultyLink(plan, self._counts)
         self._network: Network[object] = Network(plan.servers + plan.devices, self._link)
@@ -113,6 +116,10 @@ class History:
         self._devices = [Device(k, world, self, delegates=k in plan.delegating) for k in range(plan.devices)]
         self._tell_liars()
         self._honest = [node for node in self.nodes if node.index not in self._liars]
+        if plan.deploys:
+            honest = [node.index for node in self._honest]
+            for node in self._honest[:_CARRIERS]:
+                node.change = world.deploy(node.index, honest)
         lying_devices = {plan.servers + index for index in self._lying_devices}
         self._honest_participants = set(range(plan.servers + plan.devices)) - set(self._liars) - lying_devices
 
@@ -121,6 +128,7 @@ class History:
         violation, detail = "", ""
         try:
             self._play()
+            self.watch.saw_end(self._network.now_us)
         except InvariantError as error:
             violation, detail = error.invariant, str(error)
         return HistoryResult(
@@ -134,7 +142,7 @@ class History:
             virtual_s=self._network.now_us / SECOND_US,
             deliveries=self._deliveries,
             convicted=tuple(sorted(f"{kind} {index}" for kind, index in self.watch.convicted)),
-            counts=dict(sorted(self._counts.items())),
+            counts=dict(sorted((self._counts + self.watch.counts).items())),
         )
 
     # What participants ask of their way out.
@@ -271,7 +279,7 @@ class History:
 
     def _tell_liars(self) -> None:
         plan = self._plan
-        world = shared_world(plan.servers, plan.devices, weak_quorum=plan.weak_quorum)
+        world = world_of(plan)
         honest = [k for k in range(plan.servers) if k not in {liar.index for liar in plan.liars}]
         order: list[int] = self._rng.permutation(len(honest)).tolist()
         coalition = Coalition(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from statistics import median_low
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bees.contract.library import load_contract_code
 from bees.contract.reference import average_updates, select_most_accurate
 from bees.core.errors import BeesError
 from bees.core.fixed_point import bytes_to_words, words_to_bytes
 from bees.faults.told import Told
-from bees.faults.world import evaluate, samples_of, train
+from bees.faults.world import NEXT_CONTRACT, evaluate, samples_of, train
 from bees.ledger.commitments import commit_to_update, hash_model
 from bees.ledger.state import Phase, initial_state
 from bees.protocol.messages import GiveUpdate
@@ -64,6 +66,7 @@ class Watch:
         blocks: id and app hash of the block at each height, as the first honest server committed it.
         closed: rounds that have ended, in order.
         convicted: everybody who was convicted.
+        counts: of what the chain has come to, beside what was injected.
     """
 
     def __init__(self, plan: Plan, world: FaultWorld) -> None:
@@ -77,6 +80,9 @@ class Watch:
         self._charged = plan.servers
         self._newest = initial_state(world.genesis)
         self._told = Told()
+        self.counts: Counter[str] = Counter()
+        self._next_contract = load_contract_code(NEXT_CONTRACT)
+        self._replaced_from: int | None = None
 
     def saw_block(self, node: Node, state: State, honest: Collection[Node], now_us: int) -> None:
         """Check everything that a block of an honest server can break.
@@ -94,6 +100,8 @@ class Watch:
             return
         self._newest = state
         self._check_convictions(state, now_us)
+        self._check_contract(before, state, now_us)
+        self.counts["conviction over"] += len(before.convictions.keys() - state.convictions.keys())
         self._check_attribution(state, now_us)
         if state.phase is Phase.ATTEST and before.phase is not Phase.ATTEST:
             self._charged = sum(account.battery_mj > 0 for account in state.servers)
@@ -139,6 +147,26 @@ class Watch:
     def published_since(self, at_us: int) -> list[Closed]:
         """Rounds that ended with a result after some time."""
         return [closed for closed in self.closed if closed.at_us >= at_us and not closed.is_skipped]
+
+    def saw_end(self, now_us: int) -> None:
+        """Check that what all honest servers have approved is in force when the history is over.
+
+        Raises:
+            InvariantError: it is not.
+        """
+        if self._plan.deploys and self._newest.contract != self._next_contract:
+            raise InvariantError("contract in force", "all honest servers have approved another one", now_us)
+
+    def _check_contract(self, before: State, state: State, now_us: int) -> None:
+        """Another contract is in force from the round after its Deploy on, and only if honest servers approved it."""
+        if state.deploys > before.deploys:
+            self._replaced_from = before.round + 1
+            self.counts["contract replaced"] += 1
+        is_replaced = self._replaced_from is not None and state.round >= self._replaced_from
+        right = self._next_contract if is_replaced else self._world.genesis.contract
+        if state.deploys > self._plan.deploys or state.contract != right:
+            story = f"another one than 2N/3 servers have approved for round {state.round}"
+            raise InvariantError("contract in force", story, now_us)
 
     def _check_secrecy(self, sender: int, commitment: bytes, now_us: int) -> None:
         """No honest participant gives bytes away while others could still commit to the same."""
@@ -211,7 +239,8 @@ class Watch:
                 raise InvariantError("w_g", f"round {outcome.round} was skipped, and has changed the model", now_us)
             return
         eligible: tuple[EligibleUpdate, ...] = before.ballot.eligible if before.ballot else ()
-        best = select_most_accurate([e.correct for e in eligible], before.genesis.top_m)
+        most = 1 if before.contract == self._next_contract else before.genesis.top_m
+        best = select_most_accurate([e.correct for e in eligible], most)
         chosen = [eligible[k] for k in best]
         updates = [bytes_to_words(node.disk.files.blobs[e.commitment]).tolist() for e in chosen]
         words = np.array(average_updates([e.samples for e in chosen], updates), dtype=np.int32)

@@ -71,6 +71,7 @@ class Node:
         index: of the server.
         replica: its ledger and consensus; another one after each restart.
         executor: runs its contracts.
+        change: of contract that it carries until one is on the chain, or None.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Node:
     ) -> None:
         self.index = index
         self.disk = disk
+        self.change: Signed | None = None
         self._world = world
         self._port = port
         self._on_block = on_block
@@ -168,6 +170,8 @@ class Node:
 
     def _do_duties(self) -> None:
         state = self.state
+        if state.deploys == 0:
+            self._submit(self.change)
         match state.phase:
             case Phase.COLLECT:
                 self._train_for_others(state)

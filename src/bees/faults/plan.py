@@ -79,6 +79,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         events: until the network heals.
         rounds: how many rounds must be published after it has healed.
         write_us: how long each write of any server takes to be safe, where no disk is slow.
+        penalty_rounds: for how many rounds after its offence a convicted participant has no turn.
+        deploys: whether all honest servers approve another contract, which some of them carry.
     """
 
     seed: int
@@ -95,6 +97,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     events: tuple[Event, ...]
     rounds: int = 2
     write_us: Microseconds = 0
+    penalty_rounds: Annotated[int, Meta(ge=0)] = 50
+    deploys: bool = False
 
 
 def draw_plan(
@@ -134,6 +138,8 @@ def draw_plan(
             *(_offline(rng, devices, heals_at_us) for _ in range(int(rng.integers(0, 3)))),
         ),
         write_us=int(rng.choice([0, 1_000, 10_000])),
+        penalty_rounds=int(rng.choice([50, 50, 0, 1])),
+        deploys=bool(rng.random() < 1 / 4),
     )
 
 

@@ -97,6 +97,8 @@ def describe_plan(plan: Plan) -> list[str]:
         *(f"device {liar.index} lies: {', '.join(liar.behaviours) or 'not at all'}" for liar in plan.lying_devices),
         *([f"to their servers delegate: {_names('device', plan.delegating)}"] if plan.delegating else []),
         *(_describe_event(event) for event in sorted(plan.events, key=lambda event: event.at_us)),
+        f"a conviction lasts {plan.penalty_rounds} rounds after the offence",
+        *(["all honest servers approve another contract"] if plan.deploys else []),
         f"rounds to publish after healing: {plan.rounds}",
     ]
 

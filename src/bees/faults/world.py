@@ -21,7 +21,7 @@ from bees.core.model import describe
 from bees.core.seeds import generator
 from bees.engines.checks import Checks
 from bees.ledger.aggregation import ContractExecutor
-from bees.ledger.commitments import hash_model
+from bees.ledger.commitments import hash_contract, hash_model
 from bees.ledger.genesis import (
     DeviceRecord,
     DutyCosts,
@@ -31,12 +31,15 @@ from bees.ledger.genesis import (
     SignedGenesis,
     sign_genesis,
 )
+from bees.ledger.transactions import Approval, Deploy, approval_bytes, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bees.core.fixed_point import Words
+    from bees.faults.plan import Plan
     from bees.ledger.genesis import VerificationReading
+    from bees.ledger.transactions import Signed
 
 _SEED = 2024
 _PARAMETERS = 8
@@ -47,6 +50,8 @@ _POOR_SERVER = 3
 SAMPLE_CAP = 600
 EVALUATION_SAMPLES = 1000
 TOP_M = 3
+NEXT_CONTRACT = "argmax"
+"""What honest servers may deploy: FedAvg of the single most accurate update."""
 
 
 class WeakGenesis(Genesis, frozen=True, dict=True):
@@ -76,6 +81,7 @@ class FaultWorld:
         verification: VerificationReading = "all_servers",
         *,
         weak_quorum: bool = False,
+        penalty_rounds: int = 50,
     ) -> None:
         self.server_keys = tuple(SigningKey.simulated(_SEED, "server", k) for k in range(servers))
         self.device_keys = tuple(SigningKey.simulated(_SEED, "device", k) for k in range(devices))
@@ -100,7 +106,7 @@ class FaultWorld:
             pol="capacity_over_battery",
             phases=PhaseLengths(collect=4, attest=4, publish=2, publish_ranks=servers // 3 + 1),
             costs=DutyCosts(attest_mj=_ATTEST_MJ, publish_mj=20_000, harvest_mj=0),
-            penalty_rounds=50,
+            penalty_rounds=penalty_rounds,
             verification=verification,
             virtual_machine=describe_virtual_machine(),
         )
@@ -113,13 +119,30 @@ class FaultWorld:
         """The agreement."""
         return self.signed.genesis
 
+    def deploy(self, carrier: int, approvers: Iterable[int]) -> Signed:
+        """The first change of contract, to ``NEXT_CONTRACT``, with the approvals of these servers."""
+        code = load_contract_code(NEXT_CONTRACT)
+        message = approval_bytes(self.genesis.chain_id, 0, hash_contract(code))
+        approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in sorted(approvers))
+        return sign(Deploy(self.genesis.chain_id, carrier, 0, code, approvals), self.server_keys[carrier])
+
 
 @cache
 def shared_world(
-    servers: int, devices: int, verification: VerificationReading = "all_servers", *, weak_quorum: bool = False
+    servers: int,
+    devices: int,
+    verification: VerificationReading = "all_servers",
+    *,
+    weak_quorum: bool = False,
+    penalty_rounds: int = 50,
 ) -> FaultWorld:
     """The world of so many, made once per process."""
-    return FaultWorld(servers, devices, verification, weak_quorum=weak_quorum)
+    return FaultWorld(servers, devices, verification, weak_quorum=weak_quorum, penalty_rounds=penalty_rounds)
+
+
+def world_of(plan: Plan) -> FaultWorld:
+    """The world in which a plan is played."""
+    return shared_world(plan.servers, plan.devices, weak_quorum=plan.weak_quorum, penalty_rounds=plan.penalty_rounds)
 
 
 def train(device: int, round_: int) -> bytes:

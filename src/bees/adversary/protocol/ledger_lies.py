@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
+from bees.contract.library import load_contract_code
 from bees.core.hashes import digest
 from bees.ledger.commitments import hash_contract
 from bees.ledger.state import Phase
@@ -31,6 +32,9 @@ Body = TypeVar("Body", Publish, Attest)
 Sends = list[tuple[int, object]]
 
 _ENDLESS_LOOP = bytes.fromhex("0061736d01000000010401600000030201000a09010700034000 0c000b0b".replace(" ", ""))
+_OTHER_CONTRACT = "argmax"
+_ASKED_FOR = 2
+"""How many updates a liar asks everybody for after each block."""
 
 
 def publish_wrong(liar: Liar, _receiver: int, payload: object) -> tuple[object, ...]:
@@ -132,7 +136,9 @@ def ask_early(liar: Liar) -> Sends:
     if state.phase is not Phase.COLLECT:
         return []
     receivers = range(len(liar.genesis.servers) + len(liar.genesis.devices))
-    wanted = [WantUpdate(liar.index, commitment) for commitment in liar.coalition.commitments_of(state.round)]
+    wanted = [
+        WantUpdate(liar.index, commitment) for commitment in liar.coalition.commitments_of(state.round)[:_ASKED_FOR]
+    ]
     return [(receiver, one) for one in wanted for receiver in receivers]
 
 
@@ -193,16 +199,23 @@ def accuse_falsely(liar: Liar) -> Sends:
 
 
 def deploy_hostile_contract(liar: Liar) -> Sends:
-    """Try to put an endless loop in force, with the approvals of the coalition alone, some of them twice."""
-    state = liar.state
-    message = approval_bytes(liar.genesis.chain_id, state.deploys, hash_contract(_ENDLESS_LOOP))
-    approvals = [Approval(k, key.sign(message)) for k, key in sorted(liar.coalition.keys.items())]
-    padded = (approvals * 4)[: liar.genesis.commit_quorum]
+    """Try to put an endless loop, or a contract that is right in itself, in force with the approvals of liars alone."""
+    few, padded = _approvals(liar, _ENDLESS_LOOP), (_approvals(liar, _ENDLESS_LOOP) * 4)[: liar.genesis.commit_quorum]
+    other = load_contract_code(_OTHER_CONTRACT)
     bodies = [
-        Deploy(liar.genesis.chain_id, liar.index, state.deploys, _ENDLESS_LOOP, tuple(chosen))
-        for chosen in (approvals, padded, sorted(padded, key=lambda a: a.server))
+        Deploy(liar.genesis.chain_id, liar.index, liar.state.deploys, code, tuple(chosen))
+        for code, chosen in (
+            (_ENDLESS_LOOP, few),
+            (_ENDLESS_LOOP, sorted(padded, key=lambda approval: approval.server)),
+            (other, _approvals(liar, other)),
+        )
     ]
     return _to_all(liar, *(sign(body, liar.key) for body in bodies))
+
+
+def _approvals(liar: Liar, code: bytes) -> list[Approval]:
+    message = approval_bytes(liar.genesis.chain_id, liar.state.deploys, hash_contract(code))
+    return [Approval(k, key.sign(message)) for k, key in sorted(liar.coalition.keys.items())]
 
 
 def _own(liar: Liar, payload: object, kind: type[Body]) -> Body | None:
