@@ -122,7 +122,8 @@ def _print_panel(panel: Panel) -> None:
 
     from bees.study.attack_table import best_of, cell_text
 
-    table = Table("attack", title=panel.title, title_justify="left", box=None, header_style="bold")
+    plain(panel.title)
+    table = Table("attack", box=None, header_style="bold")
     for defence in panel.defences:
         table.add_column(defence.replace("_", " "), justify="right")
     for attack_name in panel.attacks:

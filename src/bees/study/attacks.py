@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bees.core.errors import BeesError, InputError, ScenarioError, StorageError, VirtualMachineError
+from bees.contract.library import load_contract_code
+from bees.core.errors import (
+    BeesError,
+    ContractLoadError,
+    InputError,
+    ScenarioError,
+    StorageError,
+    VirtualMachineError,
+)
 from bees.experiment import split_data
 from bees.runner import run
 from bees.study.attack_rows import CellRow, key_of
@@ -19,7 +27,7 @@ from bees.study.pinned_workers import work_off
 from bees.study.rows import append_bytes, append_row, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from bees.results import RoundRow
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 
     OnNote = Callable[[str], object]
 
-OF_THIS_MACHINE = (InputError, StorageError, VirtualMachineError)
+OF_THIS_MACHINE = (InputError, ContractLoadError, StorageError, VirtualMachineError)
 """What says nothing of the cell: the grid stops, and can go on elsewhere or later."""
 
 
@@ -82,14 +90,17 @@ def rows_of(path: Path, cells: Sequence[Cell]) -> list[CellRow]:
     ]
 
 
-def check_data(grid: Grid, cells: Iterable[Cell]) -> None:
-    """Split the data of one cell for each partition, so that what is wrong with it is found before the first run.
+def check_data(grid: Grid, cells: Sequence[Cell]) -> None:
+    """Read each contract, and split the data in each way, to find what is wrong with them before the first run.
 
     Raises:
+        ContractLoadError: a packaged contract was altered.
         DatasetError: the data is broken.
         ScenarioError: a scenario and the data contradict each other.
     """
-    first = {cell.heterogeneity: cell for cell in reversed(list(cells))}
+    for contract in {cell.scenario.ledger.contract for cell in cells}:
+        load_contract_code(contract)
+    first = {cell.heterogeneity: cell for cell in reversed(cells)}
     for label, cell in first.items():
         split_data(cell.scenario, source=f"{grid.source}, {label}")
 
@@ -99,6 +110,7 @@ def measure(cell: Cell, on_note: OnNote) -> CellRow:
 
     Raises:
         InputError: the scenario contradicts the data.
+        ContractLoadError: a packaged contract was altered.
         StorageError: this machine cannot go on.
         VirtualMachineError: likewise.
     """
