@@ -2,33 +2,8 @@
 #include <wasm_simd128.h>
 
 #include "bees_contract.h"
-
-static uint32_t count_at_least(uint32_t score, uint32_t k, const uint32_t correct[]) {
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < k; i++) count += correct[i] >= score;
-  return count;
-}
-
-/* The largest score that at least m updates reach, found bit by bit. */
-static uint32_t mth_best_score(uint32_t m, uint32_t k, const uint32_t correct[]) {
-  uint32_t score = 0;
-  for (uint32_t bit = UINT32_C(1) << 31; bit > 0; bit >>= 1)
-    if (count_at_least(score | bit, k, correct) >= m) score |= bit;
-  return score;
-}
-
-uint32_t select(uint32_t k, const uint32_t correct[], const uint32_t n[], uint32_t m, uint32_t out_index[]) {
-  (void)n;
-  uint32_t last = mth_best_score(m, k, correct);
-  uint32_t better = last == UINT32_MAX ? 0 : count_at_least(last + 1, k, correct);
-  uint32_t count = 0, ties_left = m - better;
-  for (uint32_t i = 0; i < k; i++) {
-    if (correct[i] < last || (correct[i] == last && ties_left == 0)) continue;
-    ties_left -= correct[i] == last;
-    out_index[count++] = i;
-  }
-  return count;
-}
+#include "bees_integers.h"
+#include "bees_select.h"
 
 enum { LANES = 16 };
 
@@ -55,15 +30,6 @@ static int64_t weighted_sum(uint32_t m, uint32_t p, const uint32_t n[], const in
   return sum;
 }
 
-/* sum / n, rounded half to even, exactly. The quotient fits int32, so the three roundings of the float estimate
- * move it by far less than 1: the estimate is the right integer or its neighbour, and the remainder tells. */
-static int32_t divide_half_even(int64_t sum, int64_t n, double one_over_n) {
-  int64_t quotient = (int64_t)__builtin_rint((double)sum * one_over_n);
-  int64_t twice_remainder = 2 * (sum - quotient * n);
-  int64_t odd = quotient & 1;
-  return (int32_t)(quotient + (twice_remainder > n - odd) - (twice_remainder < odd - n));
-}
-
 uint32_t aggregate(uint32_t m, uint32_t p, const uint32_t correct[], const uint32_t n[], const int32_t q[],
                    const int32_t w_prev[], int32_t out[]) {
   (void)correct, (void)w_prev;
@@ -77,8 +43,8 @@ uint32_t aggregate(uint32_t m, uint32_t p, const uint32_t correct[], const uint3
     uint64_t sum[LANES];
     weighted_sums(sum, m, p, n, q + i);
     for (uint32_t lane = 0; lane < LANES; lane++)
-      out[i + lane] = divide_half_even((int64_t)(sum[lane] - (samples << 31)), all, one_over_all);
+      out[i + lane] = bees_divide_half_even((int64_t)(sum[lane] - (samples << 31)), all, one_over_all);
   }
-  for (; i < p; i++) out[i] = divide_half_even(weighted_sum(m, p, n, q + i), all, one_over_all);
+  for (; i < p; i++) out[i] = bees_divide_half_even(weighted_sum(m, p, n, q + i), all, one_over_all);
   return BEES_OK;
 }

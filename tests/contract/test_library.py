@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_every_listed_contract_loads(machine: VirtualMachine) -> None:
-    assert contract_names() == ("argmax", "fedavg")
+    assert {"argmax", "fedavg", "median", "nnm_krum", "root_score"} <= set(contract_names())
     for name in contract_names():
         machine.load(load_contract_code(name))
 

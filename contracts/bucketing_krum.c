@@ -1,0 +1,4 @@
+/* Krum among the means of shuffled buckets of the M most accurate updates. */
+#include "bees_bucketing.h"
+#include "bees_select.h"
+#include "bees_krum_rule.h"
