@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 import bees
-from bees.bench import OTHER_PHASES, WARM_UP_ROUNDS, bench, compare_learning, peak_memory_mb, price_verification
+from bees.bench import (
+    OTHER_PHASES,
+    WARM_UP_ROUNDS,
+    bench,
+    bench_contracts,
+    compare_learning,
+    peak_memory_mb,
+    price_verification,
+)
+from bees.contract.library import contract_names
 from bees.core.errors import MissingExtraError
 from bees.learning.baselines import BASELINES
 
@@ -75,6 +84,18 @@ def test_each_reading_of_who_verifies_has_its_price_beside_learning_without_a_le
         assert 0 < price[reading]["ledger_share"] < 1
         assert price[reading]["ledger_ms_per_replica"] > 0
     assert price["all_servers"]["ledger_ms_per_replica"] == report["ledger_ms_per_replica"]
+
+
+def test_every_contract_has_its_speed_and_its_fuel_beside_numpys_mean():
+    report = bench_contracts(updates=9, parameters=100)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert (report["updates"], report["parameters"]) == (9, 100)
+    assert tuple(report["contracts"]) == contract_names()
+    for name, one in report["contracts"].items():
+        rows = 1 if name == "argmax" else 9
+        assert one["gb_per_s"] == pytest.approx(4 * rows * 100 / one["seconds"] / 1e9)
+        assert 0 < one["fuel"] < report["fuel_limit"]
+    assert report["numpy_mean"]["gb_per_s"] == pytest.approx(4 * 900 / report["numpy_mean"]["seconds"] / 1e9)
 
 
 def test_the_peak_of_memory_is_that_of_a_process_with_jax(report: dict[str, Any]):

@@ -1,4 +1,4 @@
-"""Seconds per communication round by phase, the ledger's share, and the price of one replica on its own.
+"""Seconds per round by phase, the ledger's share, the price of one replica on its own, and the contracts' speed.
 
 Both ways of running the replicas are measured in one run: with identical checks shared in the process, and with
 each replica doing everything itself (``docs/decisions/0005-shared-checks.md``).
@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 
+from bees.contract.description import DEFAULT_FUEL_LIMIT
+from bees.contract.speed import PARAMETERS, UPDATES, contract_speeds
 from bees.core.errors import BeesError
 from bees.core.fixed_point import dequantise
+from bees.core.seeds import generator
 from bees.core.stopwatch import Stopwatch
 from bees.experiment import prepare, prepare_learning
 from bees.learning.baselines import BASELINES, measure_baseline
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 OTHER_PHASES = ("sense", "train", "evaluate")
 """Everything else in a round is the ledger's: quantise, sign, hold, verify, contract, commit, consensus."""
 WARM_UP_ROUNDS = 2
+_NUMPY_LAPS = 5
 
 
 def bench(scenario: Scenario, on_round: Callable[[], object]) -> dict[str, Any]:
@@ -87,6 +91,36 @@ def price_verification(
             "ledger_ms_per_replica": 1e3 * own["ledger_s"] / own["servers"],
         },
         "all_servers": {column: verified_by_all[column] for column in columns},
+    }
+
+
+def bench_contracts(*, updates: int = UPDATES, parameters: int = PARAMETERS) -> dict[str, Any]:
+    """How fast each packaged contract aggregates, beside a plain mean by NumPy of as many rows.
+
+    Args:
+        updates: M, all UEs of the paper; ``argmax`` takes 1 in any case.
+        parameters: P, the paper's model.
+
+    Returns:
+        ``updates``, ``parameters``, ``fuel_limit``, ``numpy_mean`` (``seconds``, ``gb_per_s``), and ``contracts``: by
+        name ``seconds``, ``gb_per_s`` and ``fuel`` of one call, with a fresh instance and the copies into its memory.
+    """
+    rows = generator(0, "bench contracts").integers(-(2**22), 2**22, (updates, parameters), dtype=np.int32)
+    laps: list[float] = []
+    for _ in range(_NUMPY_LAPS):
+        since = perf_counter()
+        rows.mean(axis=0)
+        laps.append(perf_counter() - since)
+    speeds = contract_speeds(updates=updates, parameters=parameters)
+    return {
+        "updates": updates,
+        "parameters": parameters,
+        "fuel_limit": DEFAULT_FUEL_LIMIT,
+        "numpy_mean": {"seconds": min(laps), "gb_per_s": rows.nbytes / min(laps) / 1e9},
+        "contracts": {
+            speed.name: {"seconds": speed.seconds, "gb_per_s": speed.gigabytes_per_s, "fuel": speed.fuel}
+            for speed in speeds
+        },
     }
 
 

@@ -178,7 +178,7 @@ def test_hostile_code_ends_in_a_clear_line(tmp_path: Path):
     assert "did you mean" in refused("contract", "test", "fedavgg")
     junk.write_bytes(b"")
     assert "is empty" in refused("contract", "test", junk)
-    assert "no such file" in refused("contract", "test", tmp_path)  # a folder's name is no contract's
+    assert "no such contract" in refused("contract", "test", tmp_path)
 
 
 def test_list_tells_name_hash_size_source_and_purpose():

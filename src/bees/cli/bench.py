@@ -27,13 +27,13 @@ def bench(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure seconds per round by phase, the ledger's share, one replica's price, and peak memory.
+    """Measure seconds per round by phase, the ledger's share, one replica's price, peak memory, and the contracts.
 
     All in one run: replicas that share identical checks, and replicas that each do everything; every server verifying,
     the paper's main node alone, and no ledger at all.
     """
     limit_threads(threads)
-    from bees.bench import WARM_UP_ROUNDS, price_verification
+    from bees.bench import WARM_UP_ROUNDS, bench_contracts, price_verification
     from bees.bench import bench as measure
     from bees.scenario_file import load_scenario
 
@@ -43,6 +43,7 @@ def bench(
         task = bar.add_task("rounds", total=4 * needed, note="")
         report = measure(chosen, lambda: bar.update(task, advance=1))
         report["verification"] = price_verification(chosen, report, lambda: bar.update(task, advance=1))
+    report["contracts"] = bench_contracts()
     if compare:
         report["comparisons"] = _compare(chosen, rounds)
     print_json(report) if as_json else _print(report)
@@ -73,6 +74,19 @@ def _print(report: dict[str, Any]) -> None:
             reading, f"{cost['round_s']:.4f}", f"{cost['ledger_share']:.1%}", f"{cost['ledger_ms_per_replica']:.1f}"
         )
     out().print(price)
+    out().print(_contract_table(report["contracts"]))
     for name, seconds in report.get("comparisons", {}).items():
         result = f"{seconds:.3f} s per round" if isinstance(seconds, float) else seconds
         out().print(f"the same learning without any ledger, {name}: {result}", markup=False, soft_wrap=True)
+
+
+def _contract_table(report: dict[str, Any]) -> Table:
+    """Every contract beside NumPy's mean, which is neither metered nor the same on every machine."""
+    of = f"{report['updates']} updates of {report['parameters']:,} words"
+    table = Table(of, "ms", "GB/s", "fuel", "of the limit", box=None, header_style="bold")
+    for name, one in report["contracts"].items():
+        share = f"{one['fuel'] / report['fuel_limit']:.1%}"
+        table.add_row(name, f"{1e3 * one['seconds']:.2f}", f"{one['gb_per_s']:.2f}", f"{one['fuel']:,}", share)
+    numpy = report["numpy_mean"]
+    table.add_row("a mean by NumPy", f"{1e3 * numpy['seconds']:.2f}", f"{numpy['gb_per_s']:.2f}", "", "")
+    return table
