@@ -17,8 +17,13 @@ from bees.cli.chain import chain
 from bees.cli.check import check
 from bees.cli.console import EXIT_CODES, err, plain, print_json
 from bees.cli.contract import contract
+from bees.cli.device import device
+from bees.cli.devnet import devnet
 from bees.cli.doctor import doctor
 from bees.cli.faults import faults
+from bees.cli.genesis import genesis
+from bees.cli.keys import keys
+from bees.cli.node import node
 from bees.cli.presets import presets
 from bees.cli.prove import prove
 from bees.cli.report import report
@@ -51,6 +56,11 @@ app.add_typer(contract)
 app.command()(report)
 app.command()(bench)
 app.command()(presets)
+app.add_typer(devnet)
+app.command()(node)
+app.command()(device)
+app.add_typer(keys)
+app.add_typer(genesis)
 app.command()(doctor)
 
 

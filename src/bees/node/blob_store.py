@@ -75,6 +75,10 @@ class DiskBlobStore:
     def __contains__(self, commitment: bytes) -> bool:
         return commitment in self._rounds
 
+    def round_of(self, commitment: bytes) -> int | None:
+        """The round of an update that is here, or None."""
+        return self._rounds.get(commitment)
+
     def get(self, commitment: bytes) -> bytes | None:
         """The bytes, or None."""
         if commitment not in self._rounds:

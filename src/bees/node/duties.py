@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bees.core.errors import DoubleSignError, MissingBlobError
 from bees.ledger.state import Phase
-from bees.node.ledger_node import WantedBlob
+from bees.node.peers import WantedBlob
 from bees.protocol.server import attest, held_updates, publish
 from bees.protocol.signer import Journal, Signer
 from bees.protocol.witness import Witness

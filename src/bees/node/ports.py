@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from bees.node.certificates import HeaderSignature
+    from bees.node.ledger_node import CertifiedBlock
 
 
 class UpdateStore(Protocol):
@@ -51,6 +52,7 @@ class Ledger(Protocol):
     def last_block(self) -> Block | None: ...  # noqa: D102
     async def submit(self, signed: Signed) -> None: ...  # noqa: D102
     def on_block(self, callback: Callable[[State], None]) -> None: ...  # noqa: D102
+    def on_certified(self, callback: Callable[[CertifiedBlock], None]) -> None: ...  # noqa: D102
     def on_transaction(self, callback: Callable[[Signed], None]) -> None: ...  # noqa: D102
     def read_blob(self, commitment: bytes) -> bytes | None: ...  # noqa: D102
     def proof(self) -> ModelProof | None: ...  # noqa: D102

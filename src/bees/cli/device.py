@@ -1,0 +1,76 @@
+"""``bees device``: take part with own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bees.cli.console import AsJson, plain, print_json
+from bees.cli.node import needs_extra
+
+
+def device(
+    node: Annotated[
+        list[str],
+        typer.Option(help="URL of a node's device API; give several of which others are asked when one fails."),
+    ],
+    key: Annotated[list[Path], typer.Option(help="The device's key file; several devices may share a process.")],
+    data: Annotated[list[Path], typer.Option(help="Folder with the device's data, one for each key.")],
+    genesis: Annotated[Path, typer.Option(help="The genesis that you trust.")],
+    rounds: Annotated[int | None, typer.Option(min=1, help="End after so many updates; else go on for ever.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Local epochs per round.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples per mini-batch.")] = 10,
+    learning_rate: Annotated[float, typer.Option(min=1e-9, help="Of local SGD.")] = 0.01,
+    seed: Annotated[int, typer.Option(min=0, help="Of the shuffling of samples.")] = 0,
+    model: Annotated[str, typer.Option(help="Your own model, as package.module:name.")] = "",
+    authority: Annotated[str | None, typer.Option(help="PEM file of the authority of the nodes' certificates.")] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="A JSON document per log line.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train on your own data, round after round. The data stays here; what leaves is the trained model.
+
+    A folder holds one .npz file with x_train and y_train, or two IDX files (images and labels). What was signed is
+    remembered in a journal beside the key, so stop and start again as you like.
+
+    Example: bees device --node http://edge1:7600 --key my.key --data my-data --genesis bees.genesis
+    """
+    needs_extra()
+    import threading
+
+    from bees.cli.log import start_log
+    from bees.core.errors import InputError
+    from bees.device.fleet import Fleet, Handed, Member
+    from bees.scenario import Learning
+
+    if len(key) != len(data):
+        raise InputError("--data", f"{len(data)} folders for {len(key)} keys; each --key needs its --data")
+    start_log(as_json=log_json)
+    learning = Learning(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, clients_per_chunk=1)
+    members = [Member(one, own) for one, own in zip(key, data, strict=True)]
+    fleet = Fleet(
+        members,
+        node,
+        genesis,
+        learning,
+        seed=seed,
+        own_model=model,
+        authority=authority,
+    )
+    handed: list[Handed] = []
+    lock = threading.Lock()
+
+    def on_update(update: Handed) -> None:
+        with lock:
+            handed.append(update)
+            if not as_json:
+                fate = {True: "is on the chain", False: "came too late", None: "is handed in"}[update.accepted]
+                plain(f"round {update.round}: the update of device {update.device} {fate}")
+
+    try:
+        fleet.run(rounds, on_update)
+    finally:
+        fleet.close()
+    if as_json:
+        print_json([{"device": u.device, "round": u.round, "accepted": u.accepted} for u in handed])

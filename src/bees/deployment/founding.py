@@ -1,0 +1,199 @@
+"""A genesis for keys that their owners made: drafted once, then signed by every server in turn."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from bees.core.canonical import decode, encode
+from bees.core.errors import CodecError, InputError
+from bees.core.fixed_point import quantise
+from bees.core.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, is_signed_by
+from bees.experiment import split_data
+from bees.founding import Members, Task, found
+from bees.learning.models import build_model, initial_weights
+from bees.ledger.genesis import SignedGenesis, sign_genesis
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bees.core.fixed_point import Words
+    from bees.core.keys import SigningKey
+    from bees.experiment import SplitData
+    from bees.ledger.genesis import Genesis
+    from bees.scenario import Scenario
+
+UNSIGNED = bytes(SIGNATURE_BYTES)
+"""Stands in a draft where a server has not signed yet."""
+
+
+class NewServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A server to be.
+
+    Attributes:
+        public_key: in hexadecimal digits.
+    """
+
+    public_key: str
+
+
+class NewDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A device to be.
+
+    Attributes:
+        public_key: in hexadecimal digits.
+        server: index of its nearest server.
+        samples: the most that it may claim to train on.
+    """
+
+    public_key: str
+    server: int
+    samples: int
+
+
+class NewMembers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of members.
+
+    Attributes:
+        servers: in their order.
+        devices: in their order.
+        name: of the chain, for people.
+    """
+
+    servers: tuple[NewServer, ...]
+    devices: tuple[NewDevice, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A genesis before it is signed.
+
+    Attributes:
+        genesis: what is to be signed.
+        initial_model: words of w_g(0).
+    """
+
+    genesis: Genesis
+    initial_model: Words
+
+    @property
+    def unsigned(self) -> SignedGenesis:
+        """The genesis with empty places for the signatures."""
+        return SignedGenesis(self.genesis, (UNSIGNED,) * len(self.genesis.servers))
+
+
+def read_members(path: Path) -> NewMembers:
+    """The TOML file that lists servers and devices.
+
+    Raises:
+        InputError: it cannot be read, or is not as it should be.
+    """
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), NewMembers)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise InputError(str(path), f"is no list of members: {error}") from None
+
+
+def draft_genesis(scenario: Scenario, members: NewMembers, data: SplitData | None = None) -> Draft:
+    """The genesis that a scenario and these keys stand for.
+
+    Args:
+        scenario: model, evaluation set, contract, phases, costs.
+        members: who takes part.
+        data: of the scenario, where it is loaded already.
+
+    Raises:
+        InputError: a key is none.
+        ScenarioError: the scenario contradicts itself.
+        DatasetError: its data cannot be read.
+    """
+    data = data or split_data(scenario)
+    model = build_model(scenario.learning, data.dataset)
+    words = quantise(initial_weights(model, scenario.seed), model.description.exponent)
+    description = replace(model.description, update_encoding=scenario.learning.update_encoding)
+    task = Task(description, words, data.selection_set.hash, len(data.selection_set))
+    counted = Members(
+        len(members.servers),
+        np.array([device.server for device in members.devices], dtype=np.int64),
+        np.array([device.samples for device in members.devices], dtype=np.int64),
+    )
+    simulated = found(scenario, counted, task).genesis.genesis
+    genesis = replace(
+        simulated,
+        name=members.name or scenario.name,
+        servers=tuple(
+            replace(record, public_key=_key(f"servers[{k}]", new.public_key))
+            for k, (record, new) in enumerate(zip(simulated.servers, members.servers, strict=True))
+        ),
+        devices=tuple(
+            replace(record, public_key=_key(f"devices[{k}]", new.public_key))
+            for k, (record, new) in enumerate(zip(simulated.devices, members.devices, strict=True))
+        ),
+    )
+    return Draft(genesis, words)
+
+
+def add_signature(signed: SignedGenesis, key: SigningKey) -> SignedGenesis:
+    """The genesis with one more server's signature; its key says which.
+
+    Raises:
+        InputError: the key is none of the servers'.
+    """
+    keys = [record.public_key for record in signed.genesis.servers]
+    if key.public_key not in keys:
+        raise InputError("--key", f"{key.public_key.hex()} is no server of this genesis")
+    own = sign_genesis(signed.genesis, (key,)).signatures[0]
+    signatures = list(signed.signatures)
+    signatures[keys.index(key.public_key)] = own
+    return SignedGenesis(signed.genesis, tuple(signatures))
+
+
+def unsigned_servers(signed: SignedGenesis) -> tuple[int, ...]:
+    """Servers that have not signed, or not this genesis."""
+    # What is signed is the ledger's own affair; a signature of all is checked by ``check_genesis``.
+    message = b"bees genesis\0" + signed.genesis.chain_id
+    return tuple(
+        index
+        for index, (record, signature) in enumerate(zip(signed.genesis.servers, signed.signatures, strict=True))
+        if not is_signed_by(record.public_key, message, signature)
+    )
+
+
+def read_draft(path: Path) -> SignedGenesis:
+    """A genesis file, signed by all or not.
+
+    Raises:
+        InputError: it cannot be read, or is no genesis.
+    """
+    try:
+        signed = decode(path.read_bytes(), SignedGenesis)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
+    except CodecError as error:
+        raise InputError(str(path), f"is no genesis: {error}") from None
+    if len(signed.signatures) != len(signed.genesis.servers):
+        raise InputError(str(path), "has another number of signatures than of servers")
+    return signed
+
+
+def genesis_bytes(signed: SignedGenesis) -> bytes:
+    """The content of a genesis file."""
+    return encode(signed)
+
+
+def _key(where: str, text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != PUBLIC_KEY_BYTES:
+        raise InputError(f"{where}.public_key", f"{text[:80]!r} is no public key: `bees keys show` prints one")
+    return key

@@ -1,0 +1,265 @@
+"""A device's part in a round, over HTTP: it believes its genesis only, and asks another node when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import structlog
+
+from bees.core.canonical import decode
+from bees.core.errors import InputError, ModelShapeError, NetworkError
+from bees.core.fixed_point import bytes_to_words, dequantise, quantise
+from bees.core.keys import is_signed_by
+from bees.device.nodes import Answer, Nodes
+from bees.ledger.commitments import commit_to_update
+from bees.ledger.genesis import check_genesis
+from bees.protocol.device import OpenRound, check_global_model, commit_update
+from bees.protocol.signer import Signer
+from bees.protocol.update_speller import UpdateSpeller
+from bees.transport.bodies import TRANSACTION_HEADER, ModelAnswer, write_header
+from bees.transport.journal import DiskJournal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from bees.core.fixed_point import Words
+    from bees.core.keys import SigningKey
+    from bees.ledger.genesis import SignedGenesis
+    from bees.ledger.transactions import Signed
+
+_WAIT_S = 20
+_PAUSE_S = 1.0
+_PROOF_BYTES = 1 << 20
+"""More than the proof of any model: a signature of each of thousands of servers."""
+_FULL = 429
+_NOT_YET = 404
+
+_log = structlog.get_logger("bees.device")
+
+
+@dataclass(frozen=True)
+class DeviceRound:
+    """An open round whose w_g(t-1) the device has checked.
+
+    Attributes:
+        round: t.
+        model: hash of w_g(t-1).
+        arrays: of w_g(t-1) as float32, in the order and shapes of the genesis' model.
+        words: of w_g(t-1), shape (P,).
+    """
+
+    round: int
+    model: bytes
+    arrays: tuple[NDArray[np.float32], ...]
+    words: Words
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an update.
+
+    Attributes:
+        round: t.
+        commitment: of the update's bytes.
+        node: URL of the node that took it.
+        accepted: whether a block has it; None where that was not waited for.
+    """
+
+    round: int
+    commitment: bytes
+    node: str
+    accepted: bool | None
+
+
+class AsyncDevice:
+    """One device. Use it as an asynchronous context manager.
+
+    Args:
+        node_urls: of the nodes' device APIs, the nearest first.
+        key: the device's.
+        genesis: the device's own copy: all that it believes.
+        journal: file that remembers what was signed, so that a restart never signs twice.
+        authority: PEM file of the authority that has signed the nodes' certificates.
+        timeout_s: until a node must have answered.
+
+    Raises:
+        GenesisError: the genesis contradicts itself, or not every server has signed it.
+        InputError: the key is no device's of this genesis.
+    """
+
+    def __init__(
+        self,
+        node_urls: Sequence[str],
+        key: SigningKey,
+        genesis: SignedGenesis,
+        journal: Path,
+        *,
+        authority: str | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        check_genesis(genesis)
+        self.genesis = genesis.genesis
+        keys = [record.public_key for record in self.genesis.devices]
+        if key.public_key not in keys:
+            raise InputError("key", f"{key.public_key.hex()} is no device of chain {self.genesis.chain_id.hex()}")
+        self.index = keys.index(key.public_key)
+        self._nodes = Nodes(node_urls, timeout_s=timeout_s, authority=authority)
+        self._journal = DiskJournal(journal)
+        self._signer = Signer(key, self._journal)
+        self._speller = UpdateSpeller(self.genesis.model, feeds_back=True)
+        self._last_round = 0
+
+    def prefer(self, url: str) -> None:
+        """Ask this node first, until it fails."""
+        self._nodes.prefer(url)
+
+    async def next_round(self) -> DeviceRound:
+        """Wait for a round that this device has not handed in yet, and check its w_g(t-1).
+
+        It waits for as long as it takes, also while no node answers. What it has signed before a restart counts as
+        handed in.
+        """
+        while True:
+            try:
+                answer: DeviceRound | None = await self._nodes.first(self._ask_round, "the open round")
+            except NetworkError as error:
+                _log.warning("no node answers; trying again", reason=str(error))
+                answer = None
+            if answer is not None:
+                return answer
+            await asyncio.sleep(_PAUSE_S)
+
+    async def submit(
+        self, round_: DeviceRound, arrays: Sequence[ArrayLike], samples: int, *, confirm: bool = True
+    ) -> Receipt:
+        """Quantise, commit, sign and hand in the trained arrays.
+
+        Args:
+            round_: for which they were trained.
+            arrays: of w_k(t), in the order and shapes of the genesis' model; float32 or float64.
+            samples: n_k, on how many samples it was trained.
+            confirm: wait until a block has the update, or the round is over; meanwhile ask other nodes, too.
+
+        Raises:
+            ModelShapeError: the arrays are not those of the model.
+            WeightRangeError: a weight is NaN, infinite or out of the codec's range.
+            InputError: more samples than the genesis grants this device.
+            DoubleSignError: another update was signed for this round.
+            NetworkError: no node takes it.
+        """
+        cap = self.genesis.devices[self.index].sample_cap
+        if not 1 <= samples <= cap:
+            raise InputError("samples", f"{samples} are claimed; the genesis grants this device 1 to {cap}")
+        words = self._flatten(arrays)
+        update = self._speller.spell(self.index, words, round_.words)
+        open_round = OpenRound(self.genesis.chain_id, round_.round, round_.model)
+        signed = commit_update(self._signer, open_round, self.index, samples, update)
+        self._last_round = round_.round
+        taken: Answer = await self._nodes.first(lambda url: self._hand_in(url, signed, update), "the update")
+        accepted = await self._confirm(signed, update, round_.round) if confirm else None
+        commitment = commit_to_update(self.index, round_.round, update)
+        return Receipt(round_.round, commitment, taken.url, accepted)
+
+    async def close(self) -> None:
+        """Close connections and journal."""
+        await self._nodes.close()
+        self._journal.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask_round(self, url: str) -> DeviceRound | None:
+        """The next round by one node; None where there is none yet."""
+        told = (await self._useful(url, f"/v1/round?after={self._last_round}&wait={_WAIT_S}")).json()
+        if not told.get("open") or not isinstance(told.get("round"), int) or told["round"] <= self._last_round:
+            return None
+        limit = self.genesis.model.model_bytes + _PROOF_BYTES
+        answer = await self._nodes.ask(url, "/v1/model", limit_bytes=limit)
+        if answer.status == _NOT_YET:
+            return None
+        if answer.is_refused:
+            raise NetworkError(url, answer.refusal)
+        given = decode(answer.body, ModelAnswer)
+        words = bytes_to_words(given.words)
+        open_round = OpenRound(given.chain_id, given.round, given.previous_model)
+        check_global_model(self.genesis, open_round, words, given.proof, is_signed_by)
+        if given.round <= self._last_round or self._has_signed(given.round):
+            self._last_round = max(self._last_round, given.round)
+            return None
+        return DeviceRound(given.round, given.previous_model, self._unflatten(words), words)
+
+    def _has_signed(self, round_: int) -> bool:
+        return self._journal.signed_for((f"Update of {self.index}", round_)) is not None
+
+    async def _hand_in(self, url: str, signed: Signed, update: bytes) -> Answer:
+        headers = {TRANSACTION_HEADER: write_header(signed), "Content-Type": "application/octet-stream"}
+        answer = await self._nodes.ask(url, "/v1/update", body=update, headers=headers)
+        if answer.is_refused:
+            raise NetworkError(url, answer.refusal)
+        return answer
+
+    async def _confirm(self, signed: Signed, update: bytes, round_: int) -> bool:
+        """Watch the chain until it has the update; a node that took it may have died since, so ask others."""
+        while True:
+            told = await self._state_of_round()
+            if told is not None and self._is_taken(told, round_):
+                return True
+            if told is not None and (told["round"] != round_ or told["phase"] != "collect"):
+                return False
+            await asyncio.sleep(_PAUSE_S)
+            try:
+                await self._nodes.first(lambda url: self._hand_in(url, signed, update), "the update")
+            except NetworkError as error:
+                _log.warning("the update is not taken now", reason=str(error))
+
+    def _is_taken(self, told: dict[str, Any], round_: int) -> bool:
+        return told["round"] == round_ and self.index in told["updates"]
+
+    async def _state_of_round(self) -> dict[str, Any] | None:
+        async def ask(url: str) -> dict[str, Any]:
+            told = (await self._useful(url, "/v1/round")).json()
+            kinds = {"round": int, "phase": str, "updates": list}
+            if any(not isinstance(told.get(name), kind) for name, kind in kinds.items()):
+                raise NetworkError(url, "tells nothing of the open round")
+            return told
+
+        try:
+            return await self._nodes.first(ask, "the open round")
+        except NetworkError:
+            return None
+
+    async def _useful(self, url: str, path: str) -> Answer:
+        answer = await self._nodes.ask(url, path, limit_bytes=_PROOF_BYTES)
+        if answer.is_refused:
+            raise NetworkError(url, answer.refusal)
+        return answer
+
+    def _flatten(self, arrays: Sequence[ArrayLike]) -> Words:
+        description = self.genesis.model
+        given = [np.asarray(array) for array in arrays]
+        shapes = [array.shape for array in given]
+        wanted = [array.shape for array in description.arrays]
+        if shapes != wanted:
+            raise ModelShapeError(f"{description.name} with arrays {wanted}", str(shapes))
+        return np.concatenate([quantise(array, description.exponent).reshape(-1) for array in given])
+
+    def _unflatten(self, words: Words) -> tuple[NDArray[np.float32], ...]:
+        weights = dequantise(words, self.genesis.model.exponent)
+        arrays: list[NDArray[np.float32]] = []
+        start = 0
+        for array in self.genesis.model.arrays:
+            arrays.append(weights[start : start + array.size].reshape(array.shape))
+            start += array.size
+        return tuple(arrays)

@@ -1,0 +1,197 @@
+"""The way to the other servers: pulls updates by hash, gives and pulls signatures under headers."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+import structlog
+
+from bees.core.canonical import decode, encode
+from bees.core.errors import CodecError, InputError, StorageError
+from bees.node.certificates import HeaderSignature
+from bees.node.signed_requests import Request, sign_request
+from bees.transport.update_hasher import UpdateHasher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bees.core.keys import SigningKey
+    from bees.ledger.genesis import Genesis
+    from bees.node.blob_store import DiskBlobStore
+    from bees.node.config import PeersSection
+    from bees.node.metrics import Metrics
+    from bees.node.peers import WantedBlob
+
+_OK = 200
+_CHUNK_BYTES = 64 * 1024
+_ANSWER_BYTES = 1 << 20
+"""Of signatures: a hundred heights of a hundred servers."""
+_SIGNATURE_PATIENCE_S = 5.0
+
+_log = structlog.get_logger("bees.node.peers")
+
+
+class _UnhelpfulError(Exception):
+    """A server has not given what it was asked for."""
+
+
+class HttpPeers:
+    """The other servers, by their URLs. ``bees.node.ledger_node.Peers`` says what each method owes.
+
+    Args:
+        genesis: knows the servers.
+        server: index of this one.
+        key: of this one, with which requests are signed.
+        section: URLs, in the order of the servers, and limits.
+        store: where pulled updates go.
+        metrics: of the node.
+    """
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        server: int,
+        key: SigningKey,
+        section: PeersSection,
+        store: DiskBlobStore,
+        metrics: Metrics,
+    ) -> None:
+        if len(section.urls) != len(genesis.servers):
+            problem = f"{len(section.urls)} URLs for {len(genesis.servers)} servers of the genesis"
+            raise InputError("peers.urls", problem)
+        self._genesis = genesis
+        self._server = server
+        self._key = key
+        self._section = section
+        self._store = store
+        self._metrics = metrics
+        self._ssl = _trust(section)
+        self._places = asyncio.Semaphore(section.pulls_at_once)
+        self._pulling: dict[bytes, asyncio.Task[bytes | None]] = {}
+        self._http: aiohttp.ClientSession | None = None
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """The other servers that have a URL."""
+        return tuple(k for k, url in enumerate(self._section.urls) if url and k != self._server)
+
+    async def start(self) -> None:
+        """Open the session."""
+        timeout = aiohttp.ClientTimeout(total=self._section.timeout_s, sock_connect=2)
+        self._http = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+
+    async def stop(self) -> None:
+        """Close the session."""
+        for task in self._pulling.values():
+            task.cancel()
+        if self._http is not None:
+            await self._http.close()
+
+    async def fetch_blob(self, wanted: WantedBlob) -> bytes | None:
+        """The bytes of an update, now also in the store; None where nobody gives them. Asked twice, it pulls once."""
+        known = self._store.get(wanted.commitment)
+        if known is not None:
+            return known
+        task = self._pulling.get(wanted.commitment)
+        if task is None:
+            task = asyncio.create_task(self._fetch(wanted))
+            self._pulling[wanted.commitment] = task
+            task.add_done_callback(lambda _: self._pulling.pop(wanted.commitment, None))
+        return await asyncio.shield(task)
+
+    async def push_signature(self, signature: HeaderSignature) -> None:
+        """Give a signature to every other server; whoever misses it pulls it later."""
+        body = encode(signature)
+
+        async def give(server: int) -> None:
+            try:
+                async with asyncio.timeout(_SIGNATURE_PATIENCE_S):
+                    await self._ask(server, "POST", "/v1/signatures", body)
+            except (TimeoutError, aiohttp.ClientError, _UnhelpfulError) as error:
+                _log.debug("signature not given", server=server, height=signature.height, reason=str(error))
+
+        await asyncio.gather(*map(give, self.others))
+
+    async def pull_signatures(self, first_height: int, last_height: int) -> Sequence[HeaderSignature]:
+        """What the other servers hold for some heights."""
+        path = f"/v1/signatures?first={first_height}&last={last_height}"
+
+        async def take(server: int) -> tuple[HeaderSignature, ...]:
+            try:
+                async with asyncio.timeout(_SIGNATURE_PATIENCE_S):
+                    return decode(await self._ask(server, "GET", path), tuple[HeaderSignature, ...])
+            except (TimeoutError, aiohttp.ClientError, CodecError, _UnhelpfulError) as error:
+                _log.debug("no signatures", server=server, reason=str(error))
+                return ()
+
+        answers = await asyncio.gather(*map(take, self.others))
+        return [signature for answer in answers for signature in answer]
+
+    async def _fetch(self, wanted: WantedBlob) -> bytes | None:
+        for server in wanted.sources:
+            if server not in self.others:
+                continue
+            try:
+                async with self._places:
+                    await self._pull(server, wanted)
+            except (TimeoutError, aiohttp.ClientError, _UnhelpfulError) as error:
+                self._metrics.pulls.labels(str(server), "failed").inc()
+                _log.debug("update not given", server=server, device=wanted.device, reason=str(error))
+                continue
+            except StorageError as error:
+                _log.error("an update cannot be kept", device=wanted.device, reason=str(error))
+                return None
+            self._metrics.pulls.labels(str(server), "given").inc()
+            return self._store.get(wanted.commitment)
+        return None
+
+    async def _pull(self, server: int, wanted: WantedBlob) -> None:
+        """Stream an update into the store, hashed on its way; whatever is longer or else is dropped."""
+        size = self._genesis.model.update_bytes
+        hasher = UpdateHasher(wanted.device, wanted.round)
+        path = f"/v1/blobs/{wanted.commitment.hex()}"
+        with self._store.receive() as incoming:
+            async with self._request(server, "GET", path) as answer:
+                if answer.status != _OK or answer.content_length not in {None, size}:
+                    raise _UnhelpfulError(f"status {answer.status}, {answer.content_length} bytes")
+                async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                    if incoming.size + len(chunk) > size:
+                        raise _UnhelpfulError("more bytes than an update has")
+                    incoming.write(chunk)
+                    hasher.add(chunk)
+            if hasher.commitment != wanted.commitment:
+                raise _UnhelpfulError("other bytes than were committed")
+            await asyncio.to_thread(incoming.sync)
+            self._store.keep(incoming, wanted.commitment, wanted.round)
+
+    async def _ask(self, server: int, method: str, path: str, body: bytes = b"") -> bytes:
+        async with self._request(server, method, path, body) as answer:
+            if answer.status != _OK:
+                raise _UnhelpfulError(f"status {answer.status}")
+            data = bytearray()
+            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                data += chunk
+                if len(data) > _ANSWER_BYTES:
+                    raise _UnhelpfulError("a longer answer than is allowed")
+            return bytes(data)
+
+    def _request(self, server: int, method: str, path: str, body: bytes = b""):  # noqa: ANN202
+        if self._http is None:
+            raise _UnhelpfulError("this node is stopping")
+        said = Request(self._server, server, method, path, time.time_ns() // 10**6, body)
+        headers = sign_request(self._genesis.chain_id, self._key, said)
+        url = self._section.urls[server] + path
+        return self._http.request(method, url, data=body or None, headers=headers, ssl=self._ssl, allow_redirects=False)
+
+
+def _trust(section: PeersSection) -> ssl.SSLContext | bool:
+    if not section.authority:
+        return True
+    try:
+        return ssl.create_default_context(cafile=section.authority)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(section.authority, f"is no authority's certificate: {error}") from None

@@ -1,0 +1,100 @@
+"""The blob plane: what servers ask of one another, each request signed by a registered server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bees.core.canonical import decode, encode
+from bees.core.errors import CodecError
+from bees.core.hashes import HASH_BYTES
+from bees.ledger.state import Phase
+from bees.node.certificates import HeaderSignature
+from bees.node.signed_requests import check_request
+from bees.transport.refusals import MalformedRequestError, UnknownBlobError
+
+if TYPE_CHECKING:
+    from bees.node.blob_store import DiskBlobStore
+    from bees.node.guarded_server import Handler
+    from bees.node.metrics import Metrics
+    from bees.node.ports import Ledger
+
+_BINARY = "application/octet-stream"
+_DIGITS = 18
+
+
+class PeerApi:
+    """What other servers may ask of a node.
+
+    Args:
+        ledger: the node's.
+        store: updates at hand.
+        metrics: of the node.
+    """
+
+    def __init__(self, ledger: Ledger, store: DiskBlobStore, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._metrics = metrics
+
+    @property
+    def routes(self) -> list[tuple[str, str, Handler]]:
+        """Method, path and handler."""
+        return [
+            ("GET", "/v1/blobs/{commitment}", self._blob),
+            ("POST", "/v1/signatures", self._take_signature),
+            ("GET", "/v1/signatures", self._signatures),
+        ]
+
+    async def _blob(self, request: web.Request) -> web.Response:
+        self._check(request)
+        commitment = _hash(request.match_info["commitment"])
+        data = None if self._is_secret(commitment) else self._ledger.read_blob(commitment)
+        if data is None:
+            raise UnknownBlobError(f"update {commitment.hex()[:16]} is not here, or still secret")
+        self._metrics.served_bytes.inc(len(data))
+        return web.Response(body=data, content_type=_BINARY)
+
+    async def _take_signature(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self._check(request, body)
+        try:
+            signature = decode(body, HeaderSignature)
+        except CodecError as error:
+            raise MalformedRequestError(str(error)) from error
+        return web.json_response({"useful": self._ledger.take_signature(signature)})
+
+    async def _signatures(self, request: web.Request) -> web.Response:
+        self._check(request)
+        first, last = _number(request, "first"), _number(request, "last")
+        return web.Response(body=encode(tuple(self._ledger.signatures(first, last))), content_type=_BINARY)
+
+    def _check(self, request: web.Request, body: bytes = b"") -> int:
+        now_ms = time.time_ns() // 10**6
+        ledger = self._ledger
+        genesis = ledger.state.genesis
+        return check_request(genesis, ledger.server, request.method, request.path_qs, request.headers, body, now_ms)
+
+    def _is_secret(self, commitment: bytes) -> bool:
+        """Whether somebody could still commit to the same words, which a device has entrusted to this server."""
+        state = self._ledger.state
+        return state.phase is Phase.COLLECT and self._store.round_of(commitment) == state.round
+
+
+def _hash(text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != HASH_BYTES:
+        raise MalformedRequestError(f"a commitment has {2 * HASH_BYTES} hexadecimal digits")
+    return value
+
+
+def _number(request: web.Request, name: str) -> int:
+    text = request.query.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise MalformedRequestError(f"{name} must be a whole number")
+    return int(text)

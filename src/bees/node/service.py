@@ -1,0 +1,189 @@
+"""One edge server as a service: everything that ``bees node`` runs on its loop, put together and taken apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from bees.contract.vm import VirtualMachine
+from bees.core.canonical import decode
+from bees.core.errors import CodecError, CometError, InputError
+from bees.core.fixed_point import bytes_to_words
+from bees.engines.chain_file import typed_errors
+from bees.key_file import read_key_file
+from bees.ledger.commitments import hash_model
+from bees.ledger.genesis import SignedGenesis, check_genesis
+from bees.node.blob_store import DiskBlobStore
+from bees.node.comet_process import CometProcess, find_comet
+from bees.node.config import blob_limit_bytes
+from bees.node.device_api import DeviceApi
+from bees.node.duties import Duties
+from bees.node.duty_loop import DutyLoop
+from bees.node.guarded_server import GuardedServer
+from bees.node.http_peers import HttpPeers
+from bees.node.ledger_node import LedgerNode, LedgerSettings
+from bees.node.metrics import Metrics
+from bees.node.peer_api import PeerApi
+from bees.node.scoring import Scorer
+from bees.transport.journal import DiskJournal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from bees.core.fixed_point import Words
+    from bees.core.keys import SigningKey
+    from bees.ledger.genesis import Genesis
+    from bees.node.config import NodeConfig
+
+_COMET_STARTS = 5
+_COMET_PAUSE_S = 1.0
+
+_log = structlog.get_logger("bees.node")
+
+
+def read_genesis(path: Path) -> SignedGenesis:
+    """A genesis file that every server has signed.
+
+    Raises:
+        InputError: it cannot be read, or is no genesis.
+        GenesisError: it contradicts itself, or a server has not signed it.
+    """
+    try:
+        signed = decode(path.read_bytes(), SignedGenesis)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
+    except CodecError as error:
+        raise InputError(str(path), f"is no genesis: {error}") from None
+    check_genesis(signed)
+    return signed
+
+
+def read_initial_model(path: Path, genesis: Genesis) -> Words:
+    """Words of w_g(0) from a file of raw little-endian int32.
+
+    Raises:
+        InputError: it cannot be read, or is another model than the genesis names.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
+    if hash_model(data) != genesis.initial_model:
+        raise InputError(str(path), "is not w_g(0) of the genesis")
+    return bytes_to_words(data)
+
+
+def server_of_key(genesis: Genesis, key: SigningKey, server: int) -> None:
+    """Refuse a key that is not the server's.
+
+    Raises:
+        InputError: it is another participant's, or nobody's.
+    """
+    keys = [record.public_key for record in genesis.servers]
+    if server >= len(keys):
+        raise InputError("server", f"{server} is none of the {len(keys)} servers of the genesis")
+    if keys[server] != key.public_key:
+        owner = f"that of server {keys.index(key.public_key)}" if key.public_key in keys else "none of this genesis'"
+        raise InputError("key", f"is {owner}, not that of server {server}")
+
+
+async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], None]) -> None:
+    """Run an edge server until SIGTERM or Ctrl-C, or until it must stop.
+
+    Args:
+        config: of the node.
+        on_start: told of the ledger, and of the ports of device API and blob plane.
+
+    Raises:
+        BeesError: it cannot start, or it must stop; its exit code says which.
+    """
+    signed = read_genesis(Path(config.genesis))
+    genesis = signed.genesis
+    key = read_key_file(Path(config.key))
+    server_of_key(genesis, key, config.server)
+    initial_model = read_initial_model(Path(config.initial_model), genesis)
+    score = Scorer(genesis, config.scoring)
+    folder = _made(config.folder)
+    metrics = Metrics()
+    store = DiskBlobStore(folder / "updates", blob_limit_bytes(config))
+    async with AsyncExitStack() as stack:
+        journal = stack.enter_context(DiskJournal(folder / "journal.db"))
+        peers = HttpPeers(genesis, config.server, key, config.peers, store, metrics)
+        settings = LedgerSettings(folder, config.comet.abci, config.comet.rpc)
+        machine = VirtualMachine(genesis.virtual_machine)
+        ledger = LedgerNode(settings, signed, config.server, key, machine, initial_model, store, peers)
+        duties = Duties(config.server, key, journal, store, ledger.executor)
+        devices = DeviceApi(ledger, store, config.devices, metrics)
+        loop = DutyLoop(ledger, duties, score, peers, store, metrics, devices.entrusted, config.storage.rounds_kept)
+        devices.hear = loop.hear
+        open_paths = frozenset({"/healthz", "/readyz", "/metrics"})
+        device_server = GuardedServer(devices.routes, config.devices, metrics, open_paths)
+        peer_server = GuardedServer(PeerApi(ledger, store, metrics).routes, config.peers, metrics)
+        stopping = _stop_signals()
+        await peers.start()
+        stack.push_async_callback(peers.stop)
+        await ledger.start()
+        stack.push_async_callback(ledger.stop)
+        ports: list[int] = []
+        for listener in (device_server, peer_server):
+            ports.append(await listener.start())
+            stack.push_async_callback(listener.stop)
+        stack.push_async_callback(loop.stop)
+        on_start(ledger, *ports)
+        comet = [_supervise(config, ledger)] if config.comet.home else []
+        await _until_first(ledger.wait(), loop.run(), stopping.wait(), *comet)
+        _log.info("stopping", height=ledger.height, app_hash=ledger.app_hash.hex()[:16])
+
+
+def _made(name: str) -> Path:
+    folder = Path(name)
+    with typed_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def _supervise(config: NodeConfig, ledger: LedgerNode) -> None:
+    """Run CometBFT beside the node, and start it again when it ends, as it does when it loses the node.
+
+    Raises:
+        CometError: it cannot be started, or ends again and again.
+    """
+    home = Path(config.comet.home)
+    comet = CometProcess(find_comet(config.comet.executable or None), home)
+    for _ in range(_COMET_STARTS):
+        await comet.start()
+        try:
+            await comet.wait_ready(ledger.comet)
+            _log.info("CometBFT answers", rpc=config.comet.rpc, log=str(comet.log))
+            await comet.wait()
+        except CometError as error:
+            _log.warning("CometBFT has not started", reason=str(error))
+        finally:
+            await comet.stop()
+        await asyncio.sleep(_COMET_PAUSE_S)
+    raise CometError(f"CometBFT has ended {_COMET_STARTS} times; {comet.log} ends with: {comet.tail()}")
+
+
+def _stop_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def _until_first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Until one of them ends; what it raises is raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
