@@ -15,13 +15,15 @@ import numpy as np
 if TYPE_CHECKING:
     from bees.adversary.learning.view import Vectors, View
 
+_BITS = 30
+
 
 def min_max(view: View, _rng: np.random.Generator) -> Vectors:
     """``max_i |w - w_i| <= max_ij |w_i - w_j|``: no farther from any honest update than two of them are apart."""
     mean, direction, centred = _frame(view.known)
     bound = _squared_distances(centred).max()
     roots = _largest_roots(float(direction @ direction), -(centred @ direction), (centred**2).sum(axis=1) - bound)
-    return view.alike(mean + view.strength * roots.min() * direction)
+    return view.alike(mean + view.strength * _without_last_bits(roots.min()) * direction)
 
 
 def min_sum(view: View, _rng: np.random.Generator) -> Vectors:
@@ -31,7 +33,7 @@ def min_sum(view: View, _rng: np.random.Generator) -> Vectors:
     # The sum over centred rows of their products with p is zero: only the squares are left.
     spare = (centred**2).sum() - bound
     root = _largest_roots(len(centred) * float(direction @ direction), np.zeros(1), np.array([spare]))[0]
-    return view.alike(mean + view.strength * root * direction)
+    return view.alike(mean + view.strength * _without_last_bits(root) * direction)
 
 
 def _frame(updates: Vectors) -> tuple[Vectors, Vectors, Vectors]:
@@ -53,3 +55,9 @@ def _largest_roots(a: float, half_b: Vectors, c: Vectors) -> Vectors:
     if a == 0.0:
         return np.zeros_like(c)
     return np.maximum(0.0, (np.sqrt(np.maximum(half_b**2 - a * c, 0.0)) - half_b) / a)
+
+
+def _without_last_bits(gamma: float) -> float:
+    """Rounded down to 30 bits: the last bits of a matrix product depend on how many threads compute it."""
+    mantissa, exponent = np.frexp(gamma)
+    return float(np.ldexp(np.floor(mantissa * 2.0**_BITS), int(exponent) - _BITS))
