@@ -112,7 +112,11 @@ class DutyLoop:
         """Everything that is due in a state; what cannot be done yet is tried again soon."""
         for wanted in wanted_updates(state, self._ledger.server, self._store):
             self._pull(wanted)
-        for signed in [*self._entrusted(state), *self._accusations]:
+        for signed in self._entrusted(state):
+            # Its upload has sent it once.
+            self._sent.setdefault(signed.hash, state.height)
+            await self._send(signed)
+        for signed in list(self._accusations):
             await self._send(signed)
         if self._duties.may_attest(state):
             await self._send(await self._attest(state))

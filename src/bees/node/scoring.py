@@ -44,6 +44,9 @@ class Scorer:
         at_once = min(_MODELS_AT_ONCE, len(genesis.devices))
         model = model_of(genesis.model, section.model)
         self._evaluator = Evaluator(model, evaluation_set, models_per_chunk=at_once, threads=section.threads)
+        # Compiled now: the first ATTEST would else be half over before a score is there.
+        for count in {1, min(2, at_once)}:
+            self._evaluator.evaluate_all(np.zeros((count, genesis.model.parameters), dtype=np.float32))
 
     def __call__(self, updates: Sequence[bytes], global_model: Words) -> list[int]:
         """Counts, in the order of the updates."""
