@@ -498,7 +498,7 @@ class DivergedError(EngineError):
 
     @property
     def message(self) -> str:
-        fix = "update this server's software, then move its chain.db and CometBFT data away and let it replay"
+        fix = "update its software, move chain.db away, call `cometbft reset-state`, and it replays the chain"
         return f"block {self.height}: app hash differs from the chain's: {self.problem}; {fix}"
 
 

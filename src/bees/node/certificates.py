@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bees.core.canonical import Record
-from bees.core.errors import DoubleSignError
 from bees.engines.chain_file import typed_errors
 from bees.ledger.block import Commit, CommitSignature, block_id, vote_bytes
 from bees.ledger.genesis import Hash, Natural, Positive, Signature
@@ -43,7 +42,7 @@ _BEHIND = 4
 _UNCERTIFIED_LIMIT = 2000
 """Decided blocks that are held without a certificate. Their signatures exist; they come when the peers are back."""
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class HeaderSignature(Record, frozen=True):
@@ -109,10 +108,10 @@ class SignedHeaders:
     def may_sign(self, height: int, name: bytes) -> bool:
         """Whether this header may be signed: it was before, or none of its height or of a later one was.
 
-        Of a height whose record is gone, because it was certified long ago, nothing is signed again.
+        Of a height whose record is gone, because it was certified long ago, nothing is signed again; nor of one for
+        which this server has signed a wrong header, before it was put right.
 
         Raises:
-            DoubleSignError: another header of this height was signed.
             StorageError: the file cannot be read.
         """
         if height > self._highest:
@@ -120,8 +119,8 @@ class SignedHeaders:
         with typed_errors(self.path):
             row = self._connection.execute("SELECT block_id FROM signed WHERE height = ?", (height,)).fetchone()
         if row is not None and row[0] != name:
-            raise DoubleSignError("header of height", height)
-        return row is not None
+            _log.error("not signed: this server has signed another header before", height=height)
+        return row is not None and row[0] == name
 
     def remember(self, height: int, name: bytes) -> None:
         """Write down that a header is about to be signed.
@@ -246,7 +245,6 @@ class Certifier:
         """Count a header as decided, sign it, and have the signature leave when it is written down.
 
         Raises:
-            DoubleSignError: this server has signed another header of this height.
             StorageError: what it signs cannot be written down.
         """
         self._collector.decide(header)

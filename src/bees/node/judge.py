@@ -34,7 +34,7 @@ T = TypeVar("T")
 _FETCHES_PER_LINE = 40
 """A decided block that waits for bytes says so in the log at the first try, and after so many more."""
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 @dataclass

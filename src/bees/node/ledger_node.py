@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blobs", "CertifiedBlock", "LedgerNode", "LedgerSettings", "Peers", "WantedBlob"]
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)

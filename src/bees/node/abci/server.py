@@ -27,7 +27,7 @@ _CHUNK_BYTES = 1 << 16
 _CONNECTIONS = 16
 """CometBFT opens four; more than a few restarts' worth are somebody else's."""
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Handler(Protocol):
