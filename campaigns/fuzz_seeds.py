@@ -105,7 +105,14 @@ def write_run_folder(path: Path) -> None:
     """A small finished run with a chain; its numbers are made up, since only their form matters here."""
     scenario = Scenario(name="tiny", blocks=2, topology=Topology(servers=4, devices=4), ledger=Ledger(top_m=2))
     folder = RunFolder(path, scenario, "bees run tiny")
-    kinds: dict[object, object] = {int: 4, float: 0.5, str: "ab" * 32, int | None: 2, tuple[int, ...]: (1, 3)}
+    kinds: dict[object, object] = {
+        int: 4,
+        float: 0.5,
+        str: "ab" * 32,
+        int | None: 2,
+        float | None: 0.25,
+        tuple[int, ...]: (1, 3),
+    }
     for t in (1, 2):
         values = {field.name: kinds[field.type] for field in fields(RoundRow)}
         folder.add_round(msgspec.convert(values | {"block": t, "height": 3 * t}, RoundRow))
