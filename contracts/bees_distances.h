@@ -1,8 +1,8 @@
 /* Exact squared distances between all rows, from their dot products: |x - y|^2 = x.x - 2 x.y + y.y.
  *
- * A dot product of words needs more than 64 bits. Its value modulo 2^64 is a plain sum. Its magnitude follows from the
- * words' upper 12 bits: with x = 2^20 u + a and y = 2^20 v + b, where |u|, |v| <= 2^11 and 0 <= a, b < 2^20, x y differs
- * from 2^40 u v by at most 2^52 + 2^40, so 256 columns differ by less than 2^61. One number only has both. */
+ * A dot product of words needs more than 64 bits. Its value modulo 2^64 is a plain sum. Its magnitude follows from
+ * the words' upper 12 bits: with x = 2^20 u + a and y = 2^20 v + b, where |u|, |v| <= 2^11 and 0 <= a, b < 2^20, x y
+ * differs from 2^40 u v by at most 2^52 + 2^40, so 256 columns differ by less than 2^61. One number only has both. */
 #ifndef BEES_DISTANCES_H
 #define BEES_DISTANCES_H
 

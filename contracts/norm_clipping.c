@@ -1,5 +1,5 @@
-/* Norm clipping (Sun et al., "Can You Really Backdoor Federated Learning?", 2019) before FedAvg over the M most accurate
- * updates: a difference to w_g(t-1) that is longer than the limit is shortened to it.
+/* Norm clipping (Sun et al., "Can You Really Backdoor Federated Learning?", 2019) before FedAvg over the M most
+ * accurate updates: a difference to w_g(t-1) that is longer than the limit is shortened to it.
  *
  * The paper leaves the limit to the user; by default it is the lower median of the lengths, which a minority of liars
  * cannot move far. */

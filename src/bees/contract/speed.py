@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import perf_counter
+from time import thread_time
 
 import numpy as np
 
@@ -27,7 +27,8 @@ class ContractSpeed:
     Attributes:
         name: of the packaged contract.
         bytes: of the updates that it was given.
-        seconds: the fastest of the repetitions, with what a server pays beside: a fresh instance, and the copies.
+        seconds: of the processor, which other programs disturb less than the clock; of the fastest repetition, with
+            what a server pays beside: a fresh instance, and the copies.
         fuel: that it used up, the same on every machine.
     """
 
@@ -66,8 +67,8 @@ def contract_speeds(
         scores, counts = list(range(len(taken))), [_SAMPLES] * len(taken)
         laps: list[float] = []
         for _ in range(repetitions):
-            since = perf_counter()
+            since = thread_time()
             contract.aggregate(scores, counts, taken, w_prev)
-            laps.append(perf_counter() - since)
+            laps.append(thread_time() - since)
         speeds.append(ContractSpeed(name, 4 * parameters * len(taken), min(laps), contract.fuel_used))
     return tuple(speeds)
