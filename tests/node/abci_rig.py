@@ -21,7 +21,7 @@ from bees.protocol.server import attest, held_updates, publish
 from bees.protocol.signer import MemoryJournal, Signer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from bees.faults.world import FaultWorld
@@ -136,14 +136,14 @@ class AbciClient:
 def make_node(folder: Path, server: int = 0, peers: RigPeers | None = None, servers: int = 4, **options: Any) -> Any:
     world = world_of(servers)
     folder.mkdir(exist_ok=True, parents=True)
-    rest = {"proposal_patience_s": 0.3, "fetch_pause_s": 0.02, "pull_after_s": 0.05, **options}
+    rest: dict[str, Any] = {"proposal_patience_s": 0.3, "fetch_pause_s": 0.02, "pull_after_s": 0.05, **options}
     settings = LedgerSettings(folder, f"unix://{folder}/s{server}.sock", "http://127.0.0.1:9", **rest)
     args = (world.machine, world.initial_model, MemoryBlobStore(), peers or RigPeers())
     return LedgerNode(settings, world.signed, server, world.server_keys[server], *args)
 
 
 @asynccontextmanager
-async def running(node: LedgerNode) -> AsyncIterator[AbciClient]:
+async def running(node: LedgerNode) -> AsyncGenerator[AbciClient]:
     await node.start()
     client = await AbciClient.connect(node.abci_address)
     try:

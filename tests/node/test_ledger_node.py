@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from abci_rig import AbciClient, RigPeers, make_node, running, simulate, transactions_of, world_of
 from msgspec.structs import replace
 
 from bees.core.canonical import decode, encode
-from bees.core.errors import ChainFileError, DivergedError, DoubleSignError, EngineError, GenesisError
+from bees.core.errors import ChainFileError, DivergedError, EngineError, GenesisError
 from bees.core.keys import is_signed_by
 from bees.engines.audit import verify_chain
 from bees.engines.blobs import MemoryBlobStore
@@ -26,22 +27,32 @@ from bees.node.abci.pb.messages_pb2 import (
 from bees.node.certificates import SignedHeaders, sign_header
 from bees.node.ledger_node import LedgerNode, LedgerSettings
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from bees.core.keys import SigningKey
+    from bees.ledger.block import Block
+    from bees.ledger.genesis import SignedGenesis
+
+    Talk = Callable[[AbciClient], Awaitable[Any]]
+
 ACCEPT, REJECT = ResponseProcessProposal.ACCEPT, ResponseProcessProposal.REJECT
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory: pytest.TempPathFactory):
     """The blocks of three simulated rounds with four servers."""
     return simulate(world_of(), tmp_path_factory.mktemp("simulated") / "chain.db", 3)
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(tmp_path_factory: pytest.TempPathFactory):
     """Of two rounds with one server, whose signature is a certificate."""
     return simulate(world_of(1), tmp_path_factory.mktemp("alone") / "chain.db", 2)
 
 
-def run(node: LedgerNode, talk):
+def run(node: LedgerNode, talk: Talk):
     async def main():
         async with running(node) as client:
             return await talk(client)
@@ -49,15 +60,17 @@ def run(node: LedgerNode, talk):
     return asyncio.run(main())
 
 
-def test_a_simulated_run_fed_through_abci_gives_the_same_blocks(tmp_path, recorded):
+def test_a_simulated_run_fed_through_abci_gives_the_same_blocks(tmp_path: Path, recorded: list[Block]):
     node = make_node(tmp_path)
 
-    async def talk(client):
-        hashes, blocks = [], []
+    async def talk(client: AbciClient):
+        hashes: list[bytes] = []
+        blocks: list[Block] = []
         for block in recorded:
             proposed = await client.ask(process_proposal={"txs": transactions_of(block)})
             assert proposed.status == ACCEPT
             hashes.append(await client.block(block.header.height, transactions_of(block)))
+            assert node.last_block is not None
             blocks.append(node.last_block)
         return hashes, blocks
 
@@ -68,7 +81,7 @@ def test_a_simulated_run_fed_through_abci_gives_the_same_blocks(tmp_path, record
     assert node.counts.blobs_fetched > 0  # the contract's inputs came from the peers
 
 
-def test_servers_certify_what_is_decided_and_the_chain_file_is_one_that_auditors_take(tmp_path, recorded):
+def test_servers_certify_what_is_decided_and_auditors_take_their_chain_files(tmp_path: Path, recorded: list[Block]):
     peers = [RigPeers() for _ in range(4)]
     nodes = [make_node(tmp_path / str(k), k, peers[k]) for k in range(4)]
 
@@ -80,9 +93,8 @@ def test_servers_certify_what_is_decided_and_the_chain_file_is_one_that_auditors
         for block in recorded:
             for client in clients:
                 await client.block(block.header.height, transactions_of(block))
-        async with asyncio.timeout(10):
-            while any(node.certified_height < len(recorded) for node in nodes):
-                await asyncio.sleep(0.01)
+        for node in nodes:
+            await certified(node, len(recorded))
         proofs = [node.proof() for node in nodes]
         await AbciClient.close_all()
         for node in nodes:
@@ -101,15 +113,16 @@ def test_servers_certify_what_is_decided_and_the_chain_file_is_one_that_auditors
 
 
 async def certified(node: LedgerNode, height: int) -> None:
-    async with asyncio.timeout(10):
-        while node.certified_height < height:
-            await asyncio.sleep(0.01)
+    done = asyncio.Event()
+    node.on_certified(lambda newest: done.set() if newest.block.header.height >= height else None)
+    if node.certified_height < height:
+        await asyncio.wait_for(done.wait(), 10)
 
 
-def test_a_restarted_server_stands_where_its_chain_file_ends(tmp_path, alone):
+def test_a_restarted_server_stands_where_its_chain_file_ends(tmp_path: Path, alone: list[Block]):
     half = len(alone) // 2
 
-    async def first(client):
+    async def first(client: AbciClient):
         for block in alone[:half]:
             await client.block(block.header.height, transactions_of(block))
         await certified(first_node, half)
@@ -118,7 +131,7 @@ def test_a_restarted_server_stands_where_its_chain_file_ends(tmp_path, alone):
     run(first_node, first)
     second_node = make_node(tmp_path, servers=1)
 
-    async def second(client):
+    async def second(client: AbciClient):
         info = await client.ask(info={})
         for block in alone[half:]:
             await client.block(block.header.height, transactions_of(block))
@@ -133,10 +146,10 @@ def test_a_restarted_server_stands_where_its_chain_file_ends(tmp_path, alone):
     assert (verdict.valid, verdict.blocks) == (True, len(alone))
 
 
-def test_blocks_without_certificate_are_executed_again_after_a_restart_and_signed_alike(tmp_path, recorded):
+def test_blocks_without_certificate_are_executed_again_and_signed_alike(tmp_path: Path, recorded: list[Block]):
     peers = RigPeers()
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         for block in recorded[:3]:
             await client.block(block.header.height, transactions_of(block))
         return (await client.ask(info={})).last_block_height
@@ -150,12 +163,12 @@ def test_blocks_without_certificate_are_executed_again_after_a_restart_and_signe
     assert first == [sign_header(b.header, 0, node.key) for b in recorded[:3]]
 
 
-def test_a_decided_block_waits_for_its_bytes_and_a_proposed_one_is_given_up(tmp_path, recorded):
+def test_a_decided_block_waits_for_its_bytes_and_a_proposed_one_is_given_up(tmp_path: Path, recorded: list[Block]):
     peers = RigPeers()
     node = make_node(tmp_path, peers=peers)
     closing = next(k for k, b in enumerate(recorded) if any(isinstance(s.body, Publish) for s in b.batch.transactions))
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         for block in recorded[:closing]:
             await client.block(block.header.height, transactions_of(block))
         peers.withheld = True
@@ -175,11 +188,11 @@ def test_a_decided_block_waits_for_its_bytes_and_a_proposed_one_is_given_up(tmp_
     assert all(wanted.sources and 0 not in wanted.sources for wanted in peers.asked)
 
 
-def test_proposals_that_no_honest_server_makes_are_rejected(tmp_path, recorded):
+def test_proposals_that_no_honest_server_makes_are_rejected(tmp_path: Path, recorded: list[Block]):
     node = make_node(tmp_path)
     good = transactions_of(recorded[0])
 
-    async def talk(client):
+    async def talk(client: AbciClient) -> AsyncIterator[Any]:
         for transactions in (good[::-1], [*good, b"\x00"], [good[0], good[0]], transactions_of(recorded[2])):
             yield await client.ask(process_proposal={"txs": transactions})
 
@@ -191,13 +204,13 @@ def test_proposals_that_no_honest_server_makes_are_rejected(tmp_path, recorded):
     assert node.counts.proposals_rejected == 4
 
 
-def test_a_proposal_holds_what_can_stand_together_in_order_and_fits(tmp_path, recorded):
+def test_a_proposal_holds_what_can_stand_together_in_order_and_fits(tmp_path: Path, recorded: list[Block]):
     node = make_node(tmp_path)
     good = transactions_of(recorded[0])
     assert len(good) == 4
     candidates = [b"garbage", *good[::-1], *transactions_of(recorded[-1])]
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         whole = await client.ask(prepare_proposal={"txs": candidates, "max_tx_bytes": 10_000})
         limit = sum(len(t) + 3 for t in good[:2])
         part = await client.ask(prepare_proposal={"txs": candidates, "max_tx_bytes": limit})
@@ -207,13 +220,14 @@ def test_a_proposal_holds_what_can_stand_together_in_order_and_fits(tmp_path, re
     assert run(node, talk) == (good, good[:2], [])
 
 
-def test_check_tx_says_why_and_tells_what_was_heard(tmp_path, recorded):
-    node, heard = make_node(tmp_path), []
+def test_check_tx_says_why_and_tells_what_was_heard(tmp_path: Path, recorded: list[Block]):
+    node = make_node(tmp_path)
+    heard: list[Signed] = []
     node.on_transaction(heard.append)
     good, early = transactions_of(recorded[0])[0], transactions_of(recorded[1])[0]
     forged = replace(decode(good, Signed), signature=bytes(64)).encoding
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         return [await client.ask(check_tx={"tx": t}) for t in (good, early, forged, b"no transaction", b"")]
 
     answers = run(node, talk)
@@ -224,10 +238,10 @@ def test_check_tx_says_why_and_tells_what_was_heard(tmp_path, recorded):
     assert node.counts.transactions_refused == 4
 
 
-def test_queries_come_with_their_merkle_path(tmp_path, recorded):
+def test_queries_come_with_their_merkle_path(tmp_path: Path, recorded: list[Block]):
     node = make_node(tmp_path)
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         await client.block(1, transactions_of(recorded[0]))
         return [
             await client.ask(query={"path": path, "data": name})
@@ -241,8 +255,8 @@ def test_queries_come_with_their_merkle_path(tmp_path, recorded):
     assert "'leaf'" in no_path.log
 
 
-def test_snapshots_and_vote_extensions_are_declined(tmp_path):
-    async def talk(client):
+def test_snapshots_and_vote_extensions_are_declined(tmp_path: Path):
+    async def talk(client: AbciClient):
         offered = await client.ask(offer_snapshot={"app_hash": b"x"})
         applied = await client.ask(apply_snapshot_chunk={"chunk": b"x"})
         listed = await client.ask(list_snapshots={})
@@ -256,12 +270,12 @@ def test_snapshots_and_vote_extensions_are_declined(tmp_path):
     assert (found[4], found[5].vote_extension) == (2, b"")
 
 
-def init_chain(**changes):
+def init_chain(**changes: Any) -> dict[str, Any]:
     known = {"chain_id": comet_chain_id(world_of().genesis), "validators": [{"power": 1}] * 4, "initial_height": 1}
     return {**known, **changes}
 
 
-def test_init_chain_answers_the_app_hash_before_the_first_block(tmp_path):
+def test_init_chain_answers_the_app_hash_before_the_first_block(tmp_path: Path):
     node = make_node(tmp_path)
     answer = run(node, lambda client: client.ask(init_chain=init_chain()))
     assert answer.app_hash == node.app_hash
@@ -276,10 +290,10 @@ def test_init_chain_answers_the_app_hash_before_the_first_block(tmp_path):
         ({"initial_height": 7}, "starts at height 7"),
     ],
 )
-def test_another_chains_comet_is_refused(tmp_path, changes, complaint):
+def test_another_chains_comet_is_refused(tmp_path: Path, changes: dict[str, Any], complaint: str):
     node = make_node(tmp_path)
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         client.send(Request(init_chain=init_chain(**changes)))
         assert await client.is_closed()
         await asyncio.wait_for(node.wait(), 5)
@@ -288,10 +302,10 @@ def test_another_chains_comet_is_refused(tmp_path, changes, complaint):
         run(node, talk)
 
 
-def test_a_decided_block_that_is_refused_here_stops_the_node(tmp_path, recorded):
+def test_a_decided_block_that_is_refused_here_stops_the_node(tmp_path: Path, recorded: list[Block]):
     node = make_node(tmp_path)
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         client.send(Request(finalize_block={"height": 1, "txs": [b"garbage"]}))
         assert await client.is_closed()
         await asyncio.wait_for(node.wait(), 5)
@@ -300,10 +314,10 @@ def test_a_decided_block_that_is_refused_here_stops_the_node(tmp_path, recorded)
         run(node, talk)
 
 
-def test_a_comet_of_another_height_is_refused(tmp_path):
+def test_a_comet_of_another_height_is_refused(tmp_path: Path):
     node = make_node(tmp_path)
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         client.send(Request(finalize_block={"height": 5, "txs": []}))
         assert await client.is_closed()
         await asyncio.wait_for(node.wait(), 5)
@@ -312,11 +326,11 @@ def test_a_comet_of_another_height_is_refused(tmp_path):
         run(node, talk)
 
 
-def test_a_node_whose_state_differs_stops_and_says_so(tmp_path, recorded):
+def test_a_node_whose_state_differs_stops_and_says_so(tmp_path: Path, recorded: list[Block]):
     node, world = make_node(tmp_path), world_of()
     wrong = replace(recorded[0].header, app_hash=bytes(32))
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         await client.block(1, transactions_of(recorded[0]))
         assert node.take_signature(sign_header(wrong, 1, world.server_keys[1]))
         with pytest.raises(TimeoutError):  # one may lie
@@ -324,17 +338,17 @@ def test_a_node_whose_state_differs_stops_and_says_so(tmp_path, recorded):
         assert node.take_signature(sign_header(wrong, 2, world.server_keys[2]))
         await asyncio.wait_for(node.wait(), 5)
 
-    with pytest.raises(DivergedError, match="block 1: app hash differs.*servers 1, 2"):
+    with pytest.raises(DivergedError, match=r"block 1: app hash differs.*servers 1, 2"):
         run(node, talk)
 
 
-def test_forged_and_useless_signatures_change_nothing(tmp_path, recorded):
+def test_forged_and_useless_signatures_change_nothing(tmp_path: Path, recorded: list[Block]):
     node, keys = make_node(tmp_path), world_of().server_keys
     header = recorded[0].header
     good = sign_header(header, 1, keys[1])
     late = sign_header(replace(header, height=1000), 1, keys[1])
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         await client.block(1, transactions_of(recorded[0]))
         forged = (replace(good, signature=bytes(64)), replace(good, server=99), replace(good, server=2), late)
         assert [node.take_signature(s) for s in forged] == [False] * 4
@@ -347,10 +361,10 @@ def test_forged_and_useless_signatures_change_nothing(tmp_path, recorded):
     assert node.counts.signatures_refused == 5
 
 
-def test_signatures_of_certified_heights_come_from_the_chain_file(tmp_path, alone):
+def test_signatures_of_certified_heights_come_from_the_chain_file(tmp_path: Path, alone: list[Block]):
     node = make_node(tmp_path, servers=1)
 
-    async def talk(client):
+    async def talk(client: AbciClient):
         for block in alone:
             await client.block(block.header.height, transactions_of(block))
         await certified(node, len(alone))
@@ -363,12 +377,14 @@ def test_signatures_of_certified_heights_come_from_the_chain_file(tmp_path, alon
     assert all(a.block_id != b.block_id for a, b in pairwise(every))
 
 
-def test_the_key_and_the_chain_file_must_fit_the_genesis(tmp_path):
+def test_the_key_and_the_chain_file_must_fit_the_genesis(tmp_path: Path):
     world = world_of()
     settings = LedgerSettings(tmp_path, f"unix://{tmp_path}/a.sock", "http://127.0.0.1:9")
 
-    def node(signed, server, key):
-        return LedgerNode(settings, signed, server, key, world.machine, world.initial_model, MemoryBlobStore(), None)
+    def node(signed: SignedGenesis, server: int, key: SigningKey):
+        return LedgerNode(
+            settings, signed, server, key, world.machine, world.initial_model, MemoryBlobStore(), RigPeers()
+        )
 
     with pytest.raises(GenesisError, match="not the one of server 0"):
         node(world.signed, 0, world.server_keys[1])
@@ -380,7 +396,7 @@ def test_the_key_and_the_chain_file_must_fit_the_genesis(tmp_path):
         node(other.signed, 0, other.server_keys[0])
 
 
-def test_no_second_header_of_a_height_is_signed_even_after_a_crash(tmp_path):
+def test_no_second_header_of_a_height_is_signed_even_after_a_crash(tmp_path: Path):
     signed = SignedHeaders(tmp_path / "certificates.db")
     assert signed.may_sign(7, b"a" * 32)
     signed.remember(7, b"a" * 32)
@@ -389,6 +405,5 @@ def test_no_second_header_of_a_height_is_signed_even_after_a_crash(tmp_path):
     assert again.may_sign(7, b"a" * 32)
     assert not again.may_sign(6, b"a" * 32)  # of which nothing is known any more
     assert again.may_sign(8, b"b" * 32)
-    with pytest.raises(DoubleSignError, match="header of height"):
-        again.may_sign(7, b"b" * 32)
+    assert not again.may_sign(7, b"b" * 32)
     again.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
+import structlog
 from aiohttp import web
 from msgspec.structs import replace
 
@@ -21,11 +23,11 @@ from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError, CometError, MissingBlobError, TransactionError
 from bees.engines.blobs import MemoryBlobStore
 from bees.faults.world import FaultWorld, evaluate, samples_of, train
-from bees.ledger.execution import ContractResult
 from bees.ledger.state import Phase, state_tree
 from bees.node.certificates import HeaderSignature
 from bees.node.comet_process import CometProcess, find_comet
 from bees.node.ledger_node import LedgerNode, LedgerSettings
+from bees.node.peers import WantedBlob
 from bees.protocol.device import OpenRound, commit_update
 from bees.protocol.server import attest, held_updates, publish
 from bees.protocol.signer import MemoryJournal, Signer
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bees.ledger.state import State
-    from bees.node.peers import WantedBlob
 
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 
@@ -94,7 +95,7 @@ def serve(node: LedgerNode) -> web.Application:
 
 
 class Duties:
-    """Trains for the server's devices, attests and publishes; says it again after every block until it is on the chain."""
+    """Trains for the server's devices, attests and publishes; after every block again, until it is on the chain."""
 
     def __init__(self, node: LedgerNode, world: FaultWorld) -> None:
         self.node, self.world = node, world
@@ -137,8 +138,6 @@ class Duties:
                     await self.node.submit(update)
 
     async def fetch(self, state: State, device: int) -> None:
-        from bees.node.peers import WantedBlob  # noqa: PLC0415
-
         await self.node._judge.obtain(WantedBlob(state.updates[device].commitment, device, state.round, ()))
 
 
@@ -155,6 +154,10 @@ def tamper(node: LedgerNode, height: int) -> None:
 
 
 async def main(options: argparse.Namespace) -> int:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     world = FaultWorld(options.servers, options.devices)
     folder, ports = Path(options.folder), [int(port) for port in options.ports.split(",")]
     peers = HttpPeers(ports, options.server)

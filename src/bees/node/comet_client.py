@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 
@@ -116,10 +116,20 @@ class CometClient:
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
         try:
             async with self._session.post(self.url, json=request) as answer:
-                body: dict[str, Any] = await answer.json(content_type=None)
+                body: Any = await answer.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise CometError(f"CometBFT at {self.url} cannot be reached: {error or type(error).__name__}") from error
-        error = body.get("error")
-        if error is not None:
-            raise CometError(f"CometBFT refuses {method}: {error.get('data') or error.get('message')}")
-        return body.get("result") or {}
+        if not isinstance(body, dict):
+            raise CometError(f"{self.url} does not answer as CometBFT v0.38 does")
+        known = cast("dict[str, Any]", body)
+        problem, result = known.get("error"), known.get("result")
+        if problem is not None or not isinstance(result, dict):
+            raise CometError(f"CometBFT refuses {method}: {_complaint(problem)}")
+        return cast("dict[str, Any]", result)
+
+
+def _complaint(problem: object) -> str:
+    if not isinstance(problem, dict):
+        return str(problem)
+    told = cast("dict[str, object]", problem)
+    return str(told.get("data") or told.get("message"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,10 +15,11 @@ LIMIT = 1 << 16
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.binary(max_size=300), max_size=8), st.data())
-def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(messages, data):
+def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(messages: list[bytes], data: Any):
     stream = b"".join(map(frame, messages))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
-    splitter, found = FrameSplitter(LIMIT), []
+    splitter = FrameSplitter(LIMIT)
+    found: list[bytes] = []
     for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         found += splitter.feed(stream[begin:end])
     assert found == messages
@@ -26,7 +28,7 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(messages, d
 
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200))
-def test_garbage_is_messages_or_an_error_but_never_held_beyond_a_message(data):
+def test_garbage_is_messages_or_an_error_but_never_held_beyond_a_message(data: Any):
     splitter = FrameSplitter(50)
     try:
         messages = list(splitter.feed(data))

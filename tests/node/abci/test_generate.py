@@ -8,7 +8,7 @@ import bees.node.abci.generate as module
 from bees.node.abci.generate import generate, translate
 
 
-def test_the_committed_classes_are_those_that_the_definitions_make(tmp_path):
+def test_the_committed_classes_are_those_that_the_definitions_make(tmp_path: Path):
     tools = pytest.importorskip("grpc_tools")
     committed = Path(module.__file__).parent / "pb"
     generate(tmp_path)

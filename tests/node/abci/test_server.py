@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
+from abci_rig import AbciClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from bees.core.errors import AbciError, EngineError
 from bees.node.abci.framing import frame
 from bees.node.abci.pb.messages_pb2 import Request, Response
 from bees.node.abci.server import AbciServer
 
-from abci_rig import AbciClient
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 
 class Slow:
@@ -33,7 +36,9 @@ class Slow:
                 raise AbciError(f"request {other!r} is none that an application answers")
 
 
-def serve(folder: Path, talk, limit: int = 1 << 16):
+def serve(
+    folder: Path, talk: Callable[[AbciServer], Awaitable[Any]], limit: int = 1 << 16
+) -> tuple[Any, Any, list[BaseException]]:
     """What ``talk`` finds, the lines that were logged, and why the application failed."""
     failures: list[BaseException] = []
 
@@ -46,13 +51,13 @@ def serve(folder: Path, talk, limit: int = 1 << 16):
             await AbciClient.close_all()
             await server.stop()
 
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         found = asyncio.run(main())
     return found, lines, failures
 
 
-def test_answers_come_in_the_order_of_the_requests(tmp_path):
-    async def talk(server):
+def test_answers_come_in_the_order_of_the_requests(tmp_path: Path):
+    async def talk(server: AbciServer):
         client = await AbciClient.connect(server.address)
         client.send(Request(check_tx={"tx": b"slow"}), Request(check_tx={"tx": b"fast"}), Request(flush={}))
         client.send(Request(echo={"message": "hello"}))
@@ -75,8 +80,8 @@ def test_answers_come_in_the_order_of_the_requests(tmp_path):
         (frame(b"abc")[:-1], "ends within a message"),
     ],
 )
-def test_hostile_bytes_close_their_connection_with_one_line_and_no_other(tmp_path, data, reason):
-    async def talk(server):
+def test_hostile_bytes_close_their_connection_with_one_line_and_no_other(tmp_path: Path, data: bytes, reason: str):
+    async def talk(server: AbciServer):
         other, client = await AbciClient.connect(server.address), await AbciClient.connect(server.address)
         client.writer.write(data)
         client.writer.write_eof()
@@ -92,8 +97,8 @@ def test_hostile_bytes_close_their_connection_with_one_line_and_no_other(tmp_pat
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=200))
-def test_no_bytes_break_the_server(tmp_path, data):
-    async def talk(server):
+def test_no_bytes_break_the_server(tmp_path: Path, data: bytes):
+    async def talk(server: AbciServer):
         client = await AbciClient.connect(server.address)
         client.writer.write(data)
         client.writer.write_eof()
@@ -106,8 +111,8 @@ def test_no_bytes_break_the_server(tmp_path, data):
     assert len(lines) <= 1
 
 
-def test_what_breaks_the_application_is_told_to_its_owner(tmp_path):
-    async def talk(server):
+def test_what_breaks_the_application_is_told_to_its_owner(tmp_path: Path):
+    async def talk(server: AbciServer):
         client = await AbciClient.connect(server.address)
         client.send(Request(commit={}))
         return await client.is_closed()
@@ -117,8 +122,8 @@ def test_what_breaks_the_application_is_told_to_its_owner(tmp_path):
     assert [str(failure) for failure in failures] == ["the disk is gone"]
 
 
-def test_no_more_connections_than_cometbft_needs(tmp_path):
-    async def talk(server):
+def test_no_more_connections_than_cometbft_needs(tmp_path: Path):
+    async def talk(server: AbciServer):
         clients = [await AbciClient.connect(server.address) for _ in range(16)]
         for client in clients:
             await client.ask(echo={"message": "here"})
@@ -129,21 +134,24 @@ def test_no_more_connections_than_cometbft_needs(tmp_path):
     assert [line["event"] for line in lines] == ["abci connection refused"]
 
 
-def test_the_socket_is_the_owners_alone_and_replaces_what_a_crash_left(tmp_path):
-    async def talk(server):
+def test_the_socket_is_the_owners_alone_and_replaces_what_a_crash_left(tmp_path: Path):
+    async def talk(server: AbciServer):
         again = AbciServer(server.address, Slow(), lambda _: None, 100)
         await again.start()
-        mode = stat.S_IMODE(Path(server.address.removeprefix("unix://")).stat().st_mode)
+        found = mode()
         await again.stop()
-        return mode
+        return found
+
+    def mode() -> int:
+        return stat.S_IMODE((tmp_path / "a.sock").stat().st_mode)
 
     assert serve(tmp_path, talk)[0] == 0o600
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1:x", "tcp://127.0.0.1:99999", "unix:///no/such/a.sock"])
-def test_an_address_that_cannot_be_listened_on_is_named(address):
+def test_an_address_that_cannot_be_listened_on_is_named(address: str):
     async def main():
         await AbciServer(address, Slow(), lambda _: None, 100).start()
 
-    with pytest.raises(EngineError, match="listen|ABCI address"):
+    with pytest.raises(EngineError, match=r"listen|ABCI address"):
         asyncio.run(main())
