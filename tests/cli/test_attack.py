@@ -74,6 +74,15 @@ def test_the_list_says_how_large_the_grids_are(tmp_path: Path):
     assert "default" in bees("attack", "--list", cwd=tmp_path).stdout
 
 
+def test_a_packaged_grid_can_be_taken_to_begin_an_own_one(tmp_path: Path):
+    shown = bees("attack", "--show", cwd=tmp_path)
+    (tmp_path / "mine.toml").write_text(shown.stdout)
+    listed = json.loads(bees("attack", "--list", "--grid", "mine.toml", "--json", cwd=tmp_path).stdout)["grids"]
+    cells = {grid["grid"]: grid["cells"] for grid in listed}
+    assert cells["mine.toml"] == cells["default"]
+    assert bees("attack", "--show", "--grid", "mine.toml", cwd=tmp_path).returncode == 2
+
+
 def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path):
     (tmp_path / "mine.toml").write_text(GRID.replace("seeds = [0]", f"seeds = {list(range(200))}"))
     rows = tmp_path / "rows.jsonl"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ from bees.runner import run
 from bees.study import attacks
 from bees.study.attack_grid import Cell, Grid, cells_of, load_grid
 from bees.study.attack_rows import CellRow, Spread, summarise
-from bees.study.attack_table import best_of, cell_text, markdown, panels_of
+from bees.study.attack_table import best_of, cell_text, markdown, panels_of, protocol_markdown
 from bees.study.attacks import check_data, make_row, measure, missing_cells, rows_of, run_grid, seconds_left
 from bees.study.rows import append_row
 
@@ -227,3 +228,26 @@ def test_nobody_attacking_anywhere_is_a_panel_of_one_row():
 
 def test_the_spread_of_nothing_is_nothing():
     assert Spread.of([None, None]) is None
+
+
+@dataclass(frozen=True)
+class Played:
+    attack: str
+    by: str
+    liars: int
+    rounds: int
+    skipped: int
+    outcome: str
+    convicted: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def test_attacks_on_the_protocol_stand_below_the_table():
+    told = protocol_markdown(
+        [
+            Played("replay", "devices", 1, 5, 0, "refused"),
+            Played("wrong aggregate", "servers", 6, 5, 2, "convicted", {"server 1": 1, "server 2": 2}),
+        ]
+    )
+    assert "| replay | 1 device | refused | nobody | 0 of 5 |" in told
+    assert "| wrong aggregate | 6 servers | convicted | 2 of 6 | 2 of 5 |" in told
+    assert protocol_markdown([]) == ""

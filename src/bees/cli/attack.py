@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bees.study.attack_grid import Cell, Grid
     from bees.study.attack_rows import CellRow, Summary
     from bees.study.attack_table import Panel
+    from bees.study.protocol_attacks import ProtocolRow
 
 _FAILED = 1
 TABLE = "attacks.md"
@@ -26,6 +27,7 @@ def attack(
     ] = "default",
     full: Annotated[bool, typer.Option("--full", help="All attacks and defences, several seeds: --grid full.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Say how large the grids are and how long they take.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the packaged grid as TOML, to begin an own one.")] = False,
     path: Annotated[
         Path | None,
         typer.Option(
@@ -35,6 +37,12 @@ def attack(
     figures: Annotated[
         Path | None, typer.Option(help="Where figures and table go.  [default: the folder figures beside the file]")
     ] = None,
+    with_protocol: Annotated[
+        bool,
+        typer.Option(
+            "--protocol", help="Play the attacks on the protocol too; their rows go into GRID-protocol.jsonl."
+        ),
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="So many processes at once; rows do not depend on it.  [default: one per core]"),
@@ -55,7 +63,9 @@ def attack(
 
         bees attack
 
-    One's own grid, with shorter runs:
+    One's own grid:
+
+        bees attack --show > mine.toml
 
         bees attack --grid mine.toml --set blocks=10
 
@@ -63,6 +73,9 @@ def attack(
     """
     from bees.study.attack_grid import cells_of, load_grid
 
+    if show:
+        _print_grid("full" if full else grid)
+        return
     if full and grid != "default":
         raise InputError("--full", f"means --grid full; leave it out, or --grid {grid}")
     workers = jobs or _cores()
@@ -73,7 +86,8 @@ def attack(
     cells = cells_of(chosen)
     rows_file = path or Path("runs") / f"attack-{chosen.name}.jsonl"
     rows = _run(chosen, cells, rows_file, workers, quiet=quiet or as_json)
-    _show(chosen, rows, rows_file, figures or rows_file.parent / "figures", as_json=as_json)
+    played = _play_protocol(rows_file, quiet=quiet or as_json) if with_protocol else []
+    _show(chosen, rows, played, rows_file, figures or rows_file.parent / "figures", as_json=as_json)
     if any(row.problem for row in rows):
         raise typer.Exit(_FAILED)
 
@@ -90,30 +104,50 @@ def _run(grid: Grid, cells: list[Cell], path: Path, jobs: int, *, quiet: bool) -
         return run_grid(path, cells, lambda note: bar.update(task, advance=1, note=note), jobs=jobs)
 
 
-def _show(grid: Grid, rows: list[CellRow], path: Path, folder: Path, *, as_json: bool) -> None:
+def _play_protocol(beside: Path, *, quiet: bool) -> list[ProtocolRow]:
+    from bees.study.protocol_attacks import measure_protocol_attacks
+    from bees.study.protocol_catalogue import all_attacks
+
+    path = beside.with_name(f"{beside.stem}-protocol.jsonl")
+    with progress(quiet) as bar:
+        task = bar.add_task("attacks on the protocol", total=len(all_attacks()), note="")
+        return measure_protocol_attacks(path, on_row=lambda row: bar.update(task, advance=1, note=row.attack))
+
+
+def _show(
+    grid: Grid, rows: list[CellRow], played: list[ProtocolRow], path: Path, folder: Path, *, as_json: bool
+) -> None:
     import msgspec
 
     from bees.report.attack_figures import attack_figures
     from bees.report.style import svg_text
     from bees.run_folder import make_folder, write_text
     from bees.study.attack_rows import summarise
-    from bees.study.attack_table import markdown, panels_of
+    from bees.study.attack_table import markdown, panels_of, protocol_markdown
 
     summaries = summarise(rows)
     panels = panels_of(summaries)
     make_folder(folder)
     files = {f"{name}.svg": svg_text(figure) for name, figure in attack_figures(panels).items()}
-    files[TABLE] = markdown(panels)
+    files[TABLE] = markdown(panels) + protocol_markdown(played)
     for name, text in files.items():
         write_text(folder, name, text)
     if as_json:
         written = [str(folder / name) for name in files]
-        document = {"grid": grid.name, "rows": str(path), "files": written, "cells": summaries, "runs": rows}
+        document = {
+            "grid": grid.name,
+            "rows": str(path),
+            "files": written,
+            "cells": summaries,
+            "runs": rows,
+            "protocol": played,
+        }
         print_json(msgspec.to_builtins(document))
         return
     for panel in panels:
         _print_panel(panel)
     _print_incidents(summaries)
+    _print_protocol(played)
     plain(f"{len(rows)} runs in {path}; table and figures in {folder}")
 
 
@@ -134,6 +168,20 @@ def _print_panel(panel: Panel) -> None:
     plain("")
 
 
+def _print_protocol(played: list[ProtocolRow]) -> None:
+    from rich.table import Table
+
+    from bees.study.attack_table import PROTOCOL_HEADS, protocol_cells
+
+    if not played:
+        return
+    table = Table(*PROTOCOL_HEADS, box=None, header_style="bold")
+    for row in played:
+        table.add_row(*protocol_cells(row))
+    out().print(table)
+    plain("")
+
+
 def _print_incidents(summaries: list[Summary]) -> None:
     """What the ledger has refused, outvoted and convicted, and what ended runs early; nothing where nothing was."""
     for one in summaries:
@@ -148,6 +196,14 @@ def _print_incidents(summaries: list[Summary]) -> None:
         told += one.problems
         if told:
             plain(f"{one.attack} x {one.defence}, {one.fraction:.0%}, {one.heterogeneity}: {'; '.join(told)}")
+
+
+def _print_grid(name: str) -> None:
+    from bees.study.attack_grid_file import grid_names, packaged_text
+
+    if name not in grid_names():
+        raise InputError("--show", f"prints a packaged grid: {', '.join(grid_names())}")
+    plain(packaged_text(name).rstrip())
 
 
 def _list_grids(chosen: str, override: list[str], jobs: int, *, as_json: bool) -> None:

@@ -40,6 +40,11 @@ def grid_names() -> tuple[str, ...]:
     return ("quick", "default", "full")
 
 
+def packaged_text(name: str) -> str:
+    """A packaged grid as it is written, with its comments."""
+    return resources.files("bees.study").joinpath("grids", f"{name}.toml").read_text("utf-8")
+
+
 def open_grid(name_or_path: str) -> Document:
     """Find and read a packaged grid or a TOML file.
 
@@ -47,9 +52,8 @@ def open_grid(name_or_path: str) -> Document:
         GridError: there is none, or it is no TOML.
     """
     if name_or_path in grid_names():
-        text = resources.files("bees.study").joinpath("grids", f"{name_or_path}.toml").read_bytes()
         source = f"grid {name_or_path}"
-        return Document(source, name_or_path, _parse(text, source), None)
+        return Document(source, name_or_path, _parse(packaged_text(name_or_path).encode(), source), None)
     source = name_or_path if name_or_path and name_or_path.isprintable() else repr(name_or_path)
     text = _read(name_or_path, source)
     name = os.path.basename(name_or_path).removesuffix(".toml")  # noqa: PTH119  # a Path would change what was given

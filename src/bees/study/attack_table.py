@@ -6,14 +6,51 @@ The terminal, the Markdown page and the heat map show the same panels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bees.study.attack_rows import Spread, Summary
 
-NOBODY = "none"
+
+class ProtocolAttack(Protocol):
+    """What the table asks of a row of an attack on the protocol, which has no accuracy, but an outcome."""
+
+    @property
+    def attack(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def by(self) -> str:
+        """Who lies: servers or devices."""
+        ...
+
+    @property
+    def liars(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """Closed."""
+        ...
+
+    @property
+    def skipped(self) -> int:
+        """Of them, without a result: what it cost."""
+        ...
+
+    @property
+    def convicted(self) -> Mapping[str, int]:
+        """Liars that were, and in which round."""
+        ...
+
+    @property
+    def outcome(self) -> str:
+        """In one word."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -107,6 +144,25 @@ def _markdown_of(panel: Panel) -> str:
         texts = [f"**{text}**" if number in best else text for number, text in enumerate(texts)]
         lines.append(f"| {_escaped(attack)} | {' | '.join(texts)} |")
     return "\n".join([*lines, ""])
+
+
+PROTOCOL_HEADS = ("attack on the protocol", "by", "outcome", "convicted", "rounds skipped")
+
+
+def protocol_cells(row: ProtocolAttack) -> tuple[str, ...]:
+    """A line of the table of attacks on the protocol, under ``PROTOCOL_HEADS``."""
+    who = row.by if row.liars != 1 else row.by.removesuffix("s")
+    caught = f"{len(row.convicted)} of {row.liars}" if row.convicted else "nobody"
+    return row.attack, f"{row.liars} {who}", row.outcome, caught, f"{row.skipped} of {row.rounds}"
+
+
+def protocol_markdown(rows: Sequence[ProtocolAttack]) -> str:
+    """Attacks on the protocol as a Markdown table; empty where there are none."""
+    if not rows:
+        return ""
+    lines = [f"| {' | '.join(PROTOCOL_HEADS)} |", f"|{'---|' * len(PROTOCOL_HEADS)}"]
+    lines += [f"| {' | '.join(map(_escaped, protocol_cells(row)))} |" for row in rows]
+    return "\n".join(["", "**Attacks on the protocol**", "", *lines, ""])
 
 
 def best_of(panel: Panel, attack: str) -> set[int]:
