@@ -13,10 +13,12 @@ HISTORIES ?= 10000
 KILLS ?= 200
 MINUTES ?= 60
 JOBS ?= 2
+# What orders blocks in a real network; `bees.node.comet` names the same version.
+COMETBFT ?= v0.38.21
 # `make lock UPGRADE=` pins only what pyproject.toml has newly asked for.
 UPGRADE ?= --upgrade
 
-.PHONY: help setup reproduce test check format bench campaign faults kills proofs fuzz mutants contracts lock clean
+.PHONY: help setup reproduce test check format bench campaign faults kills proofs fuzz mutants contracts cometbft lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +71,10 @@ mutants: $(READY) ## Break the ledger's code in small ways, and see whether the 
 
 contracts: $(READY) ## Build the WebAssembly contracts from contracts/*.c
 	$(BIN)/python -m bees.contract.build
+
+cometbft: $(READY) ## Install CometBFT, the engine of a real network, into .venv/bin (needs Go)
+	@command -v go >/dev/null || { echo "CometBFT is installed with Go 1.22 or newer, see https://go.dev/doc/install" >&2; exit 2; }
+	GOBIN=$(abspath $(BIN)) go install github.com/cometbft/cometbft/cmd/cometbft@$(COMETBFT)
 
 lock: $(READY) ## Pin the newest dependencies again
 	$(BIN)/python -m pip install --quiet uv
