@@ -24,6 +24,6 @@ def noisy_free_rider(view: View, rng: np.random.Generator) -> Vectors:
 
     Fraboni, Vidal, Lorenzi, AISTATS 2021 (disguised free rider with phi(t) = sigma t^-gamma, gamma = 1), who take sigma
     from the first steps of w_g. Here it is the strength, so that the attack depends on no round but its own. Knows w_g
-    only. s = 0.01 by default, about the size of an honest step in the first rounds of the paper's model.
+    only. s = 0.003 by default, as large as an honest step in block 1 of the paper's scenario (rms 0.002 to 0.005).
     """
     return view.global_model + view.strength / view.block * rng.standard_normal(view.own.shape)

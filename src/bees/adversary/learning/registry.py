@@ -63,7 +63,7 @@ _ALL = (
         "noisy_free_rider",
         "Fraboni et al., AISTATS 2021",
         "own",
-        0.01,
+        0.003,
         "deviation of a weight in block 1",
         craft=free_riders.noisy_free_rider,
     ),

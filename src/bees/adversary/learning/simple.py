@@ -31,6 +31,6 @@ def gaussian(view: View, rng: np.random.Generator) -> Vectors:
     """Send noise about the global model: ``w_g + s N(0, I)``, each attacker its own.
 
     Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine learning with adversaries", NeurIPS 2017, who draw gradients with
-    s = 200. Knows w_g only. s = 1 by default, some ten times what the weights of the paper's model are.
+    s = 200. Knows w_g only. s = 1 by default, forty times the root mean square of w_g(0) in the paper's scenario.
     """
     return view.global_model + view.strength * rng.standard_normal(view.own.shape)
