@@ -112,6 +112,7 @@ def write_run_folder(path: Path) -> None:
         int | None: 2,
         float | None: 0.25,
         tuple[int, ...]: (1, 3),
+        tuple[str, ...]: ("forged",),
     }
     for t in (1, 2):
         values = {field.name: kinds[field.type] for field in fields(RoundRow)}

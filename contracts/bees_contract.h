@@ -30,7 +30,8 @@ BEES_EXPORT(select)
 uint32_t select(uint32_t k, const uint32_t correct[], const uint32_t n[], uint32_t m, uint32_t out_index[]);
 
 /* Combines the m updates that were picked into w_g(t), written to out.
- * correct[j], n[j]: its score and n_m, as select has them. q: m rows of p fixed-point words, row j is w_m(t). w_prev: w_g(t-1), p words.
+ * correct[j], n[j]: score and n_m of each, as select has them. q: m rows of p fixed-point words, row j is w_m(t).
+ * w_prev: w_g(t-1), p words.
  * Returns BEES_OK, or BEES_REFUSED if it has no result. */
 BEES_EXPORT(aggregate)
 uint32_t aggregate(uint32_t m, uint32_t p, const uint32_t correct[], const uint32_t n[], const int32_t q[],
