@@ -78,6 +78,7 @@ class TinyNet:
 
     def start(self, *servers: int, tamper: int = 0) -> None:
         for k in servers:
+            self.reap(k)
             options: dict[str, Any] = {
                 "server": k,
                 "servers": self.servers,
@@ -115,8 +116,17 @@ class TinyNet:
             self.processes[k].kill()
             with suppress(ProcessLookupError):
                 os.killpg(comet, signal.SIGKILL)
-            self.processes[k].wait()
-            self.comets.pop(k)
+            self.reap(k)
+
+    def reap(self, server: int) -> None:
+        """Let go of a process that has ended."""
+        process = self.processes.get(server)
+        if process is not None:
+            process.wait(15)
+            if process.stdout is not None:
+                process.stdout.close()
+            del self.processes[server]
+        self.comets.pop(server, None)
 
     def close(self) -> None:
         for k, process in self.processes.items():
@@ -124,17 +134,16 @@ class TinyNet:
                 with suppress(KeyError):
                     self.comet_of(k)
                 process.terminate()
-        for k, process in self.processes.items():
+        for k in list(self.processes):
+            comet = self.comets.get(k)
             try:
-                process.wait(15)
+                self.reap(k)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-            if k in self.comets:
+                self.processes[k].kill()
+                self.reap(k)
+            if comet is not None:
                 with suppress(ProcessLookupError):
-                    os.killpg(self.comets[k], signal.SIGKILL)
+                    os.killpg(comet, signal.SIGKILL)
 
     def height(self, server: int) -> int:
         """Certified height of a node, from its chain file; 0 while it has none."""
