@@ -7,10 +7,8 @@ CometBFT decides one and an honest server signs no other. So a chain file needs 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections import deque
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,25 +20,17 @@ from bees.ledger.block import Commit, CommitSignature, block_id, vote_bytes
 from bees.ledger.genesis import Hash, Natural, Positive, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from bees.core.keys import SigningKey
     from bees.ledger.block import Header, Verifier
     from bees.ledger.genesis import Genesis
-    from bees.node.peers import Peers
 
 CERTIFIED_ROUND = 0
 """The consensus round that a certificate names: CometBFT's own rounds are none of the auditor's affair."""
 _HEIGHTS_AHEAD = 64
 """How far beyond its own height a server keeps the signatures of others; later ones are pulled when it is there."""
 _PRUNED_EVERY = 256
-HEIGHTS_PER_PULL = 100
-_PUSHED_AT_ONCE = 8
-_BEHIND = 4
-"""With so many blocks uncertified, signatures are pulled at once: this server catches up."""
-_UNCERTIFIED_LIMIT = 2000
-"""Decided blocks that are held without a certificate. Their signatures exist; they come when the peers are back."""
 
 _log = structlog.get_logger(__name__)
 
@@ -217,113 +207,3 @@ class Collector:
             del self._heard[height]
         for height in [h for h in self._decided if h <= certified]:
             del self._decided[height]
-
-
-class Certifier:
-    """Signs what is decided, exchanges signatures with the other servers, and tells when a certificate is complete."""
-
-    def __init__(
-        self,
-        *,
-        genesis: Genesis,
-        server: int,
-        key: SigningKey,
-        verify: Verifier,
-        signed_headers: SignedHeaders,
-        peers: Peers,
-        pull_after_s: float,
-        certified: int,
-    ) -> None:
-        self._server, self._key, self._peers, self._pull_after_s = server, key, peers, pull_after_s
-        self._signed_headers = signed_headers
-        self._collector = Collector(genesis, verify)
-        self._certified = self._decided = certified
-        self._to_push: deque[HeaderSignature] = deque(maxlen=_PUSHED_AT_ONCE)
-        self._something_to_push, self._news, self._progress = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    def decide(self, header: Header) -> None:
-        """Count a header as decided, sign it, and have the signature leave when it is written down.
-
-        Raises:
-            StorageError: what it signs cannot be written down.
-        """
-        self._collector.decide(header)
-        self._decided = header.height
-        name = block_id(header)
-        if self._signed_headers.may_sign(header.height, name):
-            self._signed_headers.remember(header.height, name)
-            own = sign_header(header, self._server, self._key)
-            self._collector.take(own, self._certified, header.height)
-            self._to_push.append(own)
-            self._something_to_push.set()
-        self._news.set()
-
-    def take(self, signature: HeaderSignature, height: int) -> bool:
-        """Keep another server's signature; returns whether it is of use."""
-        is_news = self._collector.take(signature, self._certified, height)
-        if is_news:
-            self._news.set()
-        return is_news
-
-    def certificate(self, height: int) -> Commit | None:
-        """The certificate of a decided height, once it is complete."""
-        return self._collector.certificate(height)
-
-    def dissenters(self, height: int) -> tuple[int, ...]:
-        """Servers that have signed another header than the one which is decided here."""
-        return self._collector.dissenters(height)
-
-    def signatures(
-        self, first_height: int, last_height: int, certified: Callable[[int], Commit | None]
-    ) -> list[HeaderSignature]:
-        """What is held for some heights, of which the first hundred count."""
-        found: list[HeaderSignature] = []
-        for height in range(max(1, first_height), min(last_height, first_height + HEIGHTS_PER_PULL - 1) + 1):
-            commit = certified(height) if height <= self._certified else None
-            found += self._collector.held(height) if commit is None else signatures_of(commit)
-        return found
-
-    def forget(self, certified: int) -> None:
-        """Let go of what is in the chain file now."""
-        self._certified = certified
-        self._collector.forget(certified)
-        self._signed_headers.forget(certified)
-        self._progress.set()
-
-    async def room(self) -> None:
-        """Wait while so many decided blocks lack a certificate that they would fill the memory."""
-        while self._decided - self._certified >= _UNCERTIFIED_LIMIT:
-            _log.warning("waiting for certificates", certified=self._certified, decided=self._decided)
-            self._progress.clear()
-            await self._progress.wait()
-
-    async def wait_for_more(self, height: int) -> None:
-        """Until a signature has come, or one had to be pulled.
-
-        Args:
-            height: the last one that is decided.
-        """
-        first = self._certified + 1
-        is_behind = height - first >= _BEHIND
-        if not is_behind:
-            self._news.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), self._pull_after_s)
-                return
-        if height >= first:
-            pulled = await self._peers.pull_signatures(first, min(height, first + HEIGHTS_PER_PULL - 1))
-            is_news = [self._collector.take(signature, self._certified, height) for signature in pulled]
-            if is_behind and not any(is_news):
-                await asyncio.sleep(self._pull_after_s)
-
-    async def push_loop(self) -> None:
-        """Give what was signed to the others. What is lost on the way, or too much at once, they pull."""
-        while True:
-            await self._something_to_push.wait()
-            self._something_to_push.clear()
-            while self._to_push:
-                await self._peers.push_signature(self._to_push.popleft())
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._signed_headers.close()

@@ -22,7 +22,8 @@ from bees.ledger.block import block_id
 from bees.ledger.proofs import prove_model
 from bees.node.abci.adapter import Adapter
 from bees.node.abci.server import AbciServer
-from bees.node.certificates import Certifier, SignedHeaders
+from bees.node.certificates import SignedHeaders
+from bees.node.certifier import Certifier
 from bees.node.chain_keeper import ChainKeeper
 from bees.node.comet_client import CometClient
 from bees.node.judge import Judge
