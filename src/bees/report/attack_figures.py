@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PALE: Final = "#fdf6ea"
 DARK: Final = "#5e3200"
 DAMAGE: Final = LinearSegmentedColormap.from_list("damage", [PALE, "#f3cd8f", "#d98a26", "#a35a08", DARK])
-DARK_FROM: Final = 0.52
+DARK_FROM: Final = 0.64
 """Damage from which a number is written in the colour of the paper."""
 CHANCE: Final = 0.1
 """Accuracy of guessing among ten digits: nothing is left to destroy."""
@@ -40,6 +40,10 @@ NAMES_IN: Final = 1.65
 HEADS_IN: Final = 1.0
 TITLE_IN: Final = 0.45
 FOOT_IN: Final = 0.45
+FOOT_CHARACTERS_PER_IN: Final = 14
+EXPLANATION: Final = (
+    "Percent of the test set; the darker, the more the attack has done. Framed: the best defence of the row."
+)
 DEFENCE_CHARACTERS: Final = 11
 
 
@@ -64,7 +68,7 @@ def attack_figure(panels: Sequence[Panel]) -> Figure:
     for number, block in enumerate(blocks):
         _draw(figure.add_subplot(grid[number]), block)
     figure.supxlabel(
-        "Percent of the test set; the darker, the more the attack has done. Framed: the best defence of the row.",
+        textwrap.fill(EXPLANATION, int(size[0] * FOOT_CHARACTERS_PER_IN)),
         fontsize=LABEL_PT - 1,
         color=MUTED,
     )
@@ -107,7 +111,8 @@ def _draw(axes: Axes, block: _Block) -> None:
                 damages[column] = block.damage_of(spread.mean)
             _draw_cell(axes, (column, row), spread, damages.get(column), was_run=cell is not None)
         for column in (c for c, damage in damages.items() if damage == min(damages.values())):
-            axes.add_patch(Rectangle((column - 0.46, row - 0.43), 0.92, 0.86, fill=False, edgecolor=INK, linewidth=1.1))
+            ink = _ink(damages[column])
+            axes.add_patch(Rectangle((column - 0.46, row - 0.43), 0.92, 0.86, fill=False, edgecolor=ink, linewidth=1.1))
     axes.set_xlim(-0.5, len(panel.defences) - 0.5)
     axes.set_ylim(len(block.attacks) - 0.5, -0.5)
     heads = [_wrapped(defence) for defence in panel.defences] if block.has_heads else []
@@ -127,8 +132,11 @@ def _draw_cell(axes: Axes, at: tuple[int, int], spread: Spread | None, damage: f
         text = f"{100 * spread.mean:.0f}"
         if spread.least != spread.most:
             text += f" ±{50 * (spread.most - spread.least):.0f}"
-    ink = SURFACE if damage is not None and damage > DARK_FROM else INK
-    axes.text(*at, text, ha="center", va="center", color=ink, fontsize=LABEL_PT - 0.5)
+    axes.text(*at, text, ha="center", va="center", color=_ink(damage or 0.0), fontsize=LABEL_PT - 0.5)
+
+
+def _ink(damage: float) -> str:
+    return SURFACE if damage > DARK_FROM else INK
 
 
 def _wrapped(label: str) -> str:
