@@ -69,7 +69,7 @@ class Receipt:
         round: t.
         commitment: of the update's bytes.
         node: URL of the node that took it.
-        accepted: whether a block has it; None where that was not waited for.
+        accepted: whether a block has it; None where that was not waited for, or no node can tell any more.
     """
 
     round: int
@@ -210,22 +210,26 @@ class AsyncDevice:
             raise NetworkError(url, answer.refusal)
         return answer
 
-    async def _confirm(self, signed: Signed, update: bytes, round_: int) -> bool:
+    async def _confirm(self, signed: Signed, update: bytes, round_: int) -> bool | None:
         """Watch the chain until it has the update; a node that took it may have died since, so ask others."""
         while True:
             told = await self._state_of_round()
-            if told is not None and self._is_taken(told, round_):
-                return True
             if told is not None and (told["round"] != round_ or told["phase"] != "collect"):
-                return False
+                return self._was_taken(told, round_)
+            if told is not None and self.index in told["updates"]:
+                return True
             await asyncio.sleep(_PAUSE_S)
             try:
                 await self._nodes.first(lambda url: self._hand_in(url, signed, update), "the update")
             except NetworkError as error:
                 _log.warning("the update is not taken now", reason=str(error))
 
-    def _is_taken(self, told: dict[str, Any], round_: int) -> bool:
-        return told["round"] == round_ and self.index in told["updates"]
+    def _was_taken(self, told: dict[str, Any], round_: int) -> bool | None:
+        """Whether a round whose COLLECT is over has the update; None where the node does not know any more."""
+        if told["round"] == round_:
+            return self.index in told["updates"]
+        known = told.get("previous_updates") if told["round"] == round_ + 1 else None
+        return self.index in known if isinstance(known, list) else None
 
     async def _state_of_round(self) -> dict[str, Any] | None:
         async def ask(url: str) -> dict[str, Any]:

@@ -224,13 +224,11 @@ def _refuse_unknown(table: Mapping[str, Any], kind: type[Section], source: str, 
 
 def _plainly(complaint: str) -> str:
     """The complaint of msgspec, with the key first."""
-    what, _, place = complaint.rpartition(" - at `$.")
-    if place:
+    what, found, place = complaint.rpartition(" - at `$.")
+    if found:
         return f"{place.removesuffix('`')}: {what}"
-    missing = re.search(r"missing required field `(\w+)`(?: - at `\$\.?(.*)`)?", complaint)
-    if missing:
-        return f"{missing.group(1)} is missing"
-    return complaint
+    missing = re.search(r"missing required field `(\w+)`", complaint)
+    return f"{missing.group(1)} is missing" if missing else complaint
 
 
 def _anchored(config: NodeConfig, base: Path) -> NodeConfig:

@@ -75,6 +75,7 @@ class DeviceApi:
         self._metrics = metrics
         self._uploads = Queue(section.uploads_at_once, section.uploads_waiting)
         self._entrusted: dict[tuple[int, int], Signed] = {}
+        self._taken: dict[int, list[int]] = {}
         self._answer: tuple[int, bytes] | None = None
         self._moved = asyncio.Event()
         self._last_block_s = asyncio.get_running_loop().time()
@@ -141,9 +142,7 @@ class DeviceApi:
                     await self._moved.wait()
             except TimeoutError:
                 break
-        return web.json_response(
-            {**describe_round(self._ledger.state), "app_hash": self._ledger.app_hash.hex(), "open": self._is_open}
-        )
+        return web.json_response(self._describe())
 
     async def _model(self, _: web.Request) -> web.Response:
         state = self._ledger.state
@@ -226,6 +225,11 @@ class DeviceApi:
         self._metrics.blobs.set(self._store.size_bytes)
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
+    def _describe(self) -> dict[str, object]:
+        state = self._ledger.state
+        told = {"app_hash": self._ledger.app_hash.hex(), "open": self._is_open}
+        return {**describe_round(state), **told, "previous_updates": self._taken.get(state.round - 1)}
+
     @property
     def _is_open(self) -> bool:
         """Whether a device can train for the open round: it collects, and w_g(t-1) can be proved."""
@@ -243,7 +247,10 @@ class DeviceApi:
 
     def _follow(self) -> None:
         self._last_block_s = asyncio.get_running_loop().time()
-        oldest = self._ledger.state.round
+        state = self._ledger.state
+        oldest = state.round
+        self._taken[state.round] = sorted(state.updates)
+        self._taken.pop(state.round - 2, None)
         self._entrusted = {key: signed for key, signed in self._entrusted.items() if key[1] >= oldest}
         self._wake()
 

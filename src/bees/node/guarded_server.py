@@ -27,6 +27,9 @@ _HEADERS = 64
 _BODY_BYTES = 64 * 1024
 """Of bodies that are read whole; updates are streamed under a limit of their own."""
 
+_FAREWELL_S = 2.0
+"""What requests in hand have left when the node stops; who only waits for a round is sent away."""
+
 _log = structlog.get_logger("bees.node.http")
 
 
@@ -54,7 +57,7 @@ class GuardedServer:
         self._app = web.Application(middlewares=[self._guard], client_max_size=_BODY_BYTES)
         for method, path, handler in routes:
             self._app.router.add_route(method, path, handler)
-        self._runner = web.AppRunner(self._app, access_log=None, keepalive_timeout=section.header_timeout_s)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_FAREWELL_S)
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:

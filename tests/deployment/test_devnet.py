@@ -1,0 +1,112 @@
+"""``bees devnet`` on the real CometBFT, with real MNIST: what the whole of it must do."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bees.core.canonical import decode
+from bees.core.errors import InputError, MissingExtraError
+from bees.deployment.devnet import Plan, lay
+from bees.engines.audit import verify_chain
+from bees.engines.chain_file import ChainReader
+from bees.ledger.block import Block
+from bees.node.comet_process import find_comet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROUNDS = 10
+BEES = [sys.executable, "-c", "import sys; from bees.cli import main; sys.argv[0] = 'bees'; main()"]
+
+
+def free_base(count: int) -> int:
+    """The first of so many free ports in a row."""
+    for base in range(20_000 + os.getpid() % 20_000, 60_000, count):
+        with ExitStack() as stack:
+            try:
+                for port in range(base, base + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return base
+    raise AssertionError("no ports")
+
+
+@pytest.fixture
+def needs_comet() -> None:
+    try:
+        find_comet()
+    except MissingExtraError as error:
+        pytest.skip(f"CometBFT: {error}")
+
+
+def run(*arguments: object, timeout_s: float = 300) -> Any:
+    done = subprocess.run([*BEES, *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_ten_rounds_of_mnist_on_four_nodes_learn_and_verify(tmp_path: Path, needs_comet: None):
+    folder = tmp_path / "net"
+    sizes = ("-n", 4, "-k", 12, "--port", free_base(20), "--block-time", 0.2)
+    report = run("devnet", "up", *sizes, "--rounds", ROUNDS, "--dir", folder, "--json")
+    accuracy = [row["accuracy"] for row in report["rounds"]]
+    assert len(accuracy) >= ROUNDS - 1  # a quick round may be over before the watch has seen it open
+    assert accuracy[0] < 0.75
+    assert accuracy[-1] > 0.85
+    heights = [_app_hashes(folder / f"node{k}" / "data" / "chain.db") for k in range(4)]
+    shortest = min(map(len, heights))
+    assert all(own[:shortest] == heights[0][:shortest] for own in heights)
+    verdict = verify_chain(folder / "node0" / "data" / "chain.db", expected_genesis=bytes.fromhex(report["chain_id"]))
+    assert verdict.valid, verdict.reason
+    assert verdict.round >= ROUNDS
+    status = run("devnet", "status", "--dir", folder, "--json")
+    assert not any(status["processes"].values())
+    assert run("devnet", "down", "--dir", folder, "--json") == {"ended": []}
+
+
+def _app_hashes(path: Path) -> list[bytes]:
+    with ChainReader(path) as reader:
+        return [decode(row.block, Block).header.app_hash for row in reader.blocks()]
+
+
+def plan(folder: Path, **changes: Any) -> Plan:
+    usual: dict[str, Any] = {
+        "folder": folder,
+        "servers": 3,
+        "devices": 5,
+        "scenario": "quick",
+        "overrides": (),
+        "base_port": free_base(15),
+        "block_s": 0.2,
+        "cometbft": "cometbft",
+    }
+    return Plan(**{**usual, **changes})
+
+
+def test_what_is_laid_is_whole_and_private(tmp_path: Path):
+    laid = lay(plan(tmp_path / "net"))
+    assert len(laid.signed.genesis.devices) == 5
+    assert [device.server for device in laid.signed.genesis.devices] == [0, 1, 2, 0, 1]
+    for path in (*laid.folder.glob("*/*.key"), *laid.folder.glob("*/comet/config/priv_validator_key.json")):
+        assert path.stat().st_mode & 0o077 == 0
+    keys = {path.read_text() for path in laid.folder.glob("*/*.key")}
+    assert len(keys) == 8
+
+
+def test_ports_that_are_taken_are_told(tmp_path: Path):
+    with socket.socket() as taken:
+        base = free_base(15)
+        taken.bind(("127.0.0.1", base + 7))
+        taken.listen()
+        with pytest.raises(InputError, match=f"port {base + 7} is taken"):
+            lay(plan(tmp_path / "net", base_port=base))
+    assert not (tmp_path / "net").exists()
