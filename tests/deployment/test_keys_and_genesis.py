@@ -51,8 +51,10 @@ def members(tmp_path: Path) -> Path:
     return path
 
 
-SCENARIO = ("--scenario", "quick", "--set", "ledger.top_m=2", "--set", "topology.devices=2")
-SCENARIO += ("--set", "topology.devices_per_server_max=1")
+SCENARIO = (
+    *("--scenario", "quick", "--set", "ledger.top_m=2"),
+    *("--set", "topology.devices=2", "--set", "topology.devices_per_server_max=1"),
+)
 
 
 def test_each_server_signs_in_turn_and_then_a_node_can_start_from_it(tmp_path: Path, members: Path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_npz_and_idx_hold_the_same(tmp_path: Path):
         ({"x": np.array([object()] * 4), "y": Y}, "readable"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], told: str):
+def test_what_does_not_fit_is_refused(tmp_path: Path, arrays: dict[str, Any], told: str):
     np.savez(tmp_path / "data.npz", **arrays)
     with pytest.raises(DatasetError, match=told):
         read_own_data(tmp_path, 6, 3)

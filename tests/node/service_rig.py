@@ -28,7 +28,7 @@ from bees.node.peers import WantedBlob
 from bees.transport.journal import DiskJournal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
     from bees.ledger.state import State
@@ -166,7 +166,7 @@ class Net:
 
 
 @asynccontextmanager
-async def network(folder: Path, **limits: Any) -> AsyncIterator[Net]:
+async def network(folder: Path, **limits: Any) -> AsyncGenerator[Net]:
     """All servers, listening; the duty loops run."""
     ports = await _free_ports(2 * SERVERS)
     urls = tuple(f"http://127.0.0.1:{port}" for port in ports[SERVERS:])

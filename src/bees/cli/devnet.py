@@ -36,6 +36,9 @@ def up(
     device_processes: Annotated[
         int, typer.Option(min=1, help="Processes that share the devices; each takes about 300 MB.")
     ] = 1,
+    own_devices: Annotated[
+        int, typer.Option(min=0, help="Leave the last so many devices to programs of your own (examples/).")
+    ] = 0,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the first block is there.")] = False,
     cometbft: Annotated[str | None, typer.Option(help="The executable; else BEES_COMETBFT, else on the PATH.")] = None,
     as_json: AsJson = False,
@@ -47,15 +50,18 @@ def up(
     Then: bees verify devnet/node0/data/chain.db
     """
     needs_extra()
+    from bees.core.errors import InputError
     from bees.deployment.devnet import Plan, lay
     from bees.node.comet_process import find_comet
 
     executable = str(find_comet(cometbft).absolute())
     plan = Plan(folder, servers, devices, scenario, tuple(override or ()), port, block_time, executable)
+    if own_devices > devices:
+        raise InputError("--own-devices", f"{own_devices} of {devices} devices cannot be your own")
     laid = lay(plan)
     if not as_json:
         _tell_plan(laid)
-    network = _start(laid, min(device_processes, devices))
+    network = _start(laid, laid.device_folders[: devices - own_devices], device_processes)
     ends = True
     try:
         report = _follow(laid, network, 0 if detach else rounds, quiet=as_json)
@@ -144,7 +150,7 @@ def _tell_plan(laid: Laid) -> None:
     plain(f"device 0 key {genesis.devices[0].public_key.hex()}; all keys are in {laid.folder}/device*/device.key")
 
 
-def _start(laid: Laid, device_processes: int) -> Network:
+def _start(laid: Laid, device_folders: tuple[Path, ...], device_processes: int) -> Network:
     from bees.deployment.devnet import GENESIS
     from bees.deployment.processes import Network, save, start
 
@@ -161,11 +167,11 @@ def _start(laid: Laid, device_processes: int) -> Network:
     for k, folder in enumerate(laid.nodes):
         add(f"node{k}", ["node", "--config", str(folder / "node.toml")], folder / "node.log")
     learning = laid.scenario.learning
-    for number in range(device_processes):
+    for number in range(min(device_processes, len(device_folders))):
         arguments = ["device", "--genesis", str(laid.folder / GENESIS), "--seed", str(laid.scenario.seed)]
         arguments += ["--epochs", str(learning.epochs), "--batch-size", str(learning.batch_size)]
         arguments += ["--learning-rate", str(learning.learning_rate)]
-        for folder in laid.device_folders[number::device_processes]:
+        for folder in device_folders[number::device_processes]:
             arguments += ["--key", str(folder / "device.key"), "--data", str(folder / "data.npz")]
         for url in laid.urls:
             arguments += ["--node", url]

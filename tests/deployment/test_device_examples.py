@@ -1,0 +1,51 @@
+"""The examples of devices take part in a real network as they stand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from test_devnet import BEES, free_base, run
+
+from bees.core.errors import MissingExtraError
+from bees.node.comet_process import find_comet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ROUNDS = 2
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Four servers and two devices that run, and two that do not."""
+    try:
+        find_comet()
+    except MissingExtraError as error:
+        pytest.skip(f"CometBFT: {error}")
+    folder = tmp_path_factory.mktemp("devnet") / "net"
+    sizes = ("-n", 4, "-k", 4, "--own-devices", 2, "--port", free_base(20), "--block-time", 0.2)
+    try:
+        run("devnet", "up", *sizes, "--scenario", "quick", "--detach", "--dir", folder, "--json")
+        yield folder
+    finally:
+        subprocess.run([*BEES, "devnet", "down", "--dir", str(folder)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(("name", "device", "library"), [("jax", 2, "jax"), ("pytorch", 3, "torch")])
+def test_an_example_hands_in_updates_that_the_chain_takes(net: Path, name: str, device: int, library: str):
+    if find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    own = net / f"device{device}"
+    url = json.loads((net / "network.json").read_text())["urls"][device % 4]
+    program = [sys.executable, str(EXAMPLES / f"device_{name}.py"), url, str(own / "device.key")]
+    program += [str(net / "bees.genesis"), str(own / "data.npz"), str(ROUNDS)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("on the chain: True") == ROUNDS, done.stdout
