@@ -62,7 +62,7 @@ def test_every_contract_has_a_reference():
 def test_a_contract_equals_its_reference(name: str):
     found = compare_rule(name, 60, seed=1)
     assert (found.inputs, found.wrong) == (60, 0)
-    assert found.largest_deviation_words < (0.75 if name in POINT_RULES else 1e-9)
+    assert found.largest_deviation_words < (0.501 if name in POINT_RULES else 1e-9)
 
 
 @pytest.mark.parametrize("name", ["trimmed_mean", "krum", "multi_krum", "nnm_median"])
@@ -106,6 +106,16 @@ def test_points_of_many_columns_stay_close(name: str):
     ballot = Ballot(list(range(12)), [5] * 12, rows.tolist(), [3] * 700)
     found = aggregate(name, rows, [3] * 700, correct=ballot.correct, samples=ballot.samples)
     exact = exact_point(name, ballot)
+    assert max(abs(word - point) for word, point in zip(found, exact, strict=True)) <= tolerance_words(ballot)
+
+
+@pytest.mark.parametrize("name", ["geometric_median", "bucketing_geometric_median"])
+def test_a_start_on_one_row_that_is_far_from_all_others_loses_no_precision(name: str):
+    """The first steps lie within some words of that row, and what they lose, the later ones would multiply."""
+    rows = random_rows(18, 30, spread=2**31 - 1)
+    samples = [1] + [7] * 17
+    ballot = Ballot([1] * 18, samples, rows.tolist(), rows[0].tolist())
+    found, exact = aggregate(name, rows, rows[0], samples=samples), exact_point(name, ballot)
     assert max(abs(word - point) for word, point in zip(found, exact, strict=True)) <= tolerance_words(ballot)
 
 

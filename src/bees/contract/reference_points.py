@@ -20,9 +20,8 @@ DIGITS = 50
 WEISZFELD_STEPS = 8
 WEISZFELD_SMOOTHING = Decimal(16)
 CLIPPING_STEPS = 3
-RELATIVE_TOLERANCE = 2.0**-34
-"""How far double precision may move a point, as a share of the range of all words: a thousandth of a word where they
-differ by 2^24. Most is lost where a step starts very near to one row and all others are far away."""
+RELATIVE_TOLERANCE = 2.0**-44
+"""How far double precision may move a point, as a share of the range of all words: 1/4096 of a word for any words."""
 
 
 @dataclass(frozen=True)
