@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +18,12 @@ import pytest
 from bees.core.canonical import decode
 from bees.core.errors import InputError, MissingExtraError
 from bees.deployment.devnet import Plan, lay
+from bees.deployment.processes import load
+from bees.deployment.watch import look
 from bees.engines.audit import verify_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.block import Block
+from bees.ledger.transactions import Publish
 from bees.node.comet_process import find_comet
 
 if TYPE_CHECKING:
@@ -110,3 +116,57 @@ def test_ports_that_are_taken_are_told(tmp_path: Path):
         with pytest.raises(InputError, match=f"port {base + 7} is taken"):
             lay(plan(tmp_path / "net", base_port=base))
     assert not (tmp_path / "net").exists()
+
+
+def test_a_node_that_is_killed_catches_up_and_no_round_is_lost(tmp_path: Path, needs_comet: None):
+    folder = tmp_path / "net"
+    sizes = ("-n", 4, "-k", 4, "--port", free_base(20), "--block-time", 0.2, "--scenario", "quick")
+    with ExitStack() as stack:
+        run("devnet", "up", *sizes, "--detach", "--dir", folder, "--json")
+        stack.callback(run, "devnet", "down", "--dir", folder, "--json")
+        _wait_for_round(folder, 2, nodes=4)
+        victim = next(process for process in load(folder).processes if process.name == "node1")
+        os.kill(victim.pid, signal.SIGKILL)
+        alone = _wait_for_round(folder, 2 + _round(folder), nodes=3)
+        with (folder / "node1" / "node.log").open("ab") as log:
+            again = subprocess.Popen([*BEES, "node", "--config", str(folder / "node1" / "node.toml")], stderr=log)
+        stack.callback(again.wait, 30)
+        stack.callback(again.terminate)
+        _wait_for_round(folder, alone + 2, nodes=4)
+        again.terminate()
+        assert again.wait(30) == 0
+    hashes = [_app_hashes(folder / f"node{k}" / "data" / "chain.db") for k in range(4)]
+    assert len(hashes[1]) > alone
+    assert all(hashes[1][: len(own)] == own[: len(hashes[1])] for own in hashes)
+    outcomes = _skipped(folder / "node0" / "data" / "chain.db")
+    assert outcomes
+    assert not any(outcomes)
+
+
+def _round(folder: Path) -> int:
+    return max(_rounds(folder))
+
+
+def _rounds(folder: Path) -> list[int]:
+    """The open round of each node, 0 where it does not answer."""
+    return [seen.told["round"] if seen.told else 0 for seen in asyncio.run(look(load(folder).urls))]
+
+
+def _wait_for_round(folder: Path, round_: int, nodes: int, timeout_s: float = 120) -> int:
+    """Until so many nodes say that they have reached a round; the round of the most advanced."""
+    end = time.monotonic() + timeout_s
+    told: list[int] = []
+    while time.monotonic() < end:
+        told = _rounds(folder)
+        if sum(one >= round_ for one in told) >= nodes:
+            return max(told)
+        time.sleep(0.5)
+    raise AssertionError(f"round {round_} was not reached by {nodes} nodes: {told}")
+
+
+def _skipped(path: Path) -> list[bool]:
+    """Of each round that the chain closes, whether nobody has published."""
+    with ChainReader(path) as reader:
+        bodies = [s.body for row in reader.blocks() for s in decode(row.block, Block).batch.transactions]
+    published = {body.round for body in bodies if isinstance(body, Publish)}
+    return [round_ not in published for round_ in range(1, max(published) + 1)]

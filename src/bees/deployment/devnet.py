@@ -46,6 +46,9 @@ HOST = "127.0.0.1"
 _PORTS = 5
 """Device API, blob plane, CometBFT's peers, its RPC, and ABCI."""
 
+_PROPOSE_S = 2.0
+"""How long the others wait for a proposer that is down. On one machine a proposal is there sooner."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -134,7 +137,7 @@ def _sizes(plan: Plan) -> list[str]:
         f"ledger.top_m={min(10, plan.devices)}",
         # A phase closes as soon as it is complete; these are for when somebody does not come.
         "ledger.collect_heights=60",
-        "ledger.attest_heights=20",
+        "ledger.attest_heights=8",
         "ledger.publish_heights=5",
         f"ledger.publish_ranks={plan.servers}",
     ]
@@ -187,6 +190,7 @@ def _write_nodes(folder: Path, plan: Plan, genesis: Genesis, scenario: Scenario)
             peers=tuple(peer for j, peer in enumerate(peers) if j != k),
             moniker=f"bees-{k}",
             commit_s=plan.block_s,
+            propose_s=_PROPOSE_S,
             is_local=True,
         )
         write_home(folder / f"node{k}" / "comet", settings, comet, validators[k], names[k])
