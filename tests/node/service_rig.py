@@ -48,6 +48,8 @@ class OrderedLedger:
         self.executor = ContractExecutor(self.world.machine, store.get, self.world.initial_model)
         self.application = Application(self.world.signed, self.executor)
         self.last_block: Block | None = None
+        self.certified: Any = None
+        self.certifies = True
         self.pool: list[Signed] = []
         self.heard: list[HeaderSignature] = []
         self._closing: Any = None
@@ -110,6 +112,8 @@ class OrderedLedger:
             message = vote_bytes(block.header.chain_id, block.header.height, 0, "precommit", name)
             votes = tuple(CommitSignature(k, key.sign(message)) for k, key in enumerate(self.world.server_keys))
             self._closing = self.state, block.header, Commit(block.header.height, 0, name, votes)
+        if self.certifies:
+            self.certified = SimpleNamespace(block=block, state=self.state)
         for callback in (*self._callbacks["block"], *self._callbacks["certified"]):
             callback(self.state)
 

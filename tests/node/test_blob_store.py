@@ -51,6 +51,18 @@ def test_the_limit_holds(tmp_path: Path):
     assert store.size_bytes == 3
 
 
+def test_what_a_block_needs_is_kept_beyond_the_limit(tmp_path: Path):
+    store = DiskBlobStore(tmp_path, 3)
+    store.put(5, 1, b"abc")
+    with store.receive() as incoming:
+        incoming.write(b"def")
+        with pytest.raises(StorageError, match="limit of 3 bytes"):
+            store.keep(incoming, name(1, b"def"), 1)
+        store.keep(incoming, name(1, b"def"), 1, beyond_limit=True)
+    assert store.get(name(1, b"def")) == b"def"
+    assert store.size_bytes == 6
+
+
 def test_pruning_forgets_rounds_that_are_over_and_no_other(tmp_path: Path):
     store = DiskBlobStore(tmp_path, 1000)
     for round_ in (1, 2, 3):

@@ -9,7 +9,7 @@ from abci_rig import AbciClient, RigPeers, make_node, running, simulate, transac
 from msgspec.structs import replace
 
 from bees.core.canonical import decode, encode
-from bees.core.errors import ChainFileError, DivergedError, EngineError, GenesisError
+from bees.core.errors import ChainFileError, DivergedError, EngineError, GenesisError, StorageError
 from bees.core.keys import is_signed_by
 from bees.engines.audit import verify_chain
 from bees.engines.blobs import MemoryBlobStore
@@ -186,6 +186,33 @@ def test_a_decided_block_waits_for_its_bytes_and_a_proposed_one_is_given_up(tmp_
     assert found == (REJECT, REJECT, True, recorded[closing].header.app_hash)
     assert node.counts.fetches_failed > 2
     assert all(wanted.sources and 0 not in wanted.sources for wanted in peers.asked)
+
+
+def test_a_decided_block_waits_for_room_on_the_disk(tmp_path: Path, recorded: list[Block], capsys: Any):
+    node = make_node(tmp_path)
+    closing = next(k for k, b in enumerate(recorded) if any(isinstance(s.body, Publish) for s in b.batch.transactions))
+
+    class Full(MemoryBlobStore):
+        is_full = True
+
+        def put(self, device: int, round_: int, data: bytes) -> bytes:
+            if self.is_full:
+                raise StorageError("updates", "no space left; free some space")
+            return super().put(device, round_, data)
+
+    full = Full()
+    node.blobs = node._judge._blobs = full
+
+    async def talk(client: AbciClient):
+        for block in recorded[:closing]:
+            await client.block(block.header.height, transactions_of(block))
+        decided = asyncio.create_task(client.block(closing + 1, transactions_of(recorded[closing])))
+        await asyncio.sleep(0.2)
+        was_waiting, full.is_full = not decided.done(), False
+        return was_waiting, await decided
+
+    assert run(node, talk) == (True, recorded[closing].header.app_hash)
+    assert "an update that a block needs cannot be kept" in capsys.readouterr().out
 
 
 def test_proposals_that_no_honest_server_makes_are_rejected(tmp_path: Path, recorded: list[Block]):

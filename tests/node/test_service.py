@@ -282,6 +282,46 @@ def test_one_peer_cannot_ask_without_end(tmp_path: Path):
     asyncio.run(play())
 
 
+def test_updates_stay_until_the_block_that_read_them_is_certified(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path) as net, aiohttp.ClientSession() as session:
+            slow, prompt = net.nodes[0], net.nodes[1]
+            await net.block()
+            slow.ledger.certifies = False
+            for round_ in range(1, 6):
+                await give_all(net, session)
+                await net.until(lambda state, round_=round_: state.round > round_)
+            assert sorted({slow.store.round_of(name) for name in slow.store.commitments()}) == [1, 2, 3, 4, 5]
+            assert min(prompt.store.round_of(name) for name in prompt.store.commitments()) == 4
+            slow.ledger.certifies = True
+            await net.block()
+            await give_all(net, session)
+            await net.until(lambda state: state.round > 6)
+            assert min(slow.store.round_of(name) for name in slow.store.commitments()) == 5
+
+    asyncio.run(play())
+
+
+def test_a_full_store_keeps_what_a_block_waits_for_and_refuses_the_rest(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path) as net, aiohttp.ClientSession() as session:
+            for node in net.nodes:
+                node.task.cancel()
+            device = next(d for d in range(DEVICES) if net.world.genesis.devices[d].server == 0)
+            signed, data = update_of(net, device)
+            assert (await post(session, net.urls[0], signed, data))[0] == 202
+            await net.until(lambda state: state.phase is Phase.ATTEST)
+            full = net.nodes[1]
+            full.store.limit_bytes = 1
+            (wanted,) = wanted_updates(net.state, 1, full.store)
+            assert await full.peers.fetch_blob(wanted) is None
+            assert await full.peers.fetch_blob(wanted._replace(for_block=True)) == data
+            assert full.store.get(wanted.commitment) == data
+            assert not list((full.store.folder / "incoming").iterdir())
+
+    asyncio.run(play())
+
+
 def test_readiness_follows_the_chain(tmp_path: Path):
     async def play() -> None:
         async with network(tmp_path) as net, aiohttp.ClientSession() as session:

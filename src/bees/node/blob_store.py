@@ -75,6 +75,10 @@ class DiskBlobStore:
     def __contains__(self, commitment: bytes) -> bool:
         return commitment in self._rounds
 
+    def commitments(self) -> tuple[bytes, ...]:
+        """Of all updates that are here."""
+        return tuple(self._rounds)
+
     def round_of(self, commitment: bytes) -> int | None:
         """The round of an update that is here, or None."""
         return self._rounds.get(commitment)
@@ -118,16 +122,23 @@ class DiskBlobStore:
             finally:
                 path.unlink(missing_ok=True)
 
-    def keep(self, incoming: IncomingBlob, commitment: bytes, round_: int) -> None:
+    def keep(self, incoming: IncomingBlob, commitment: bytes, round_: int, *, beyond_limit: bool = False) -> None:
         """Give received and synced bytes their name.
+
+        Args:
+            incoming: the bytes.
+            commitment: their name.
+            round_: t.
+            beyond_limit: keep them although the limit is reached, since the chain cannot go on without them.
 
         Raises:
             StorageError: the limit is reached, or the disk fails.
         """
         if commitment in self._rounds:
             return
-        if self.size_bytes + incoming.size > self.limit_bytes:
-            raise StorageError(str(self.folder), f"its limit of {self.limit_bytes} bytes is reached")
+        if not beyond_limit and self.size_bytes + incoming.size > self.limit_bytes:
+            problem = f"its limit of {self.limit_bytes} bytes is reached; raise storage.blob_limit_mb in node.toml"
+            raise StorageError(str(self.folder), problem)
         home = self.folder / f"{round_:012d}"
         with typed_errors(home):
             home.mkdir(exist_ok=True)

@@ -90,7 +90,8 @@ class ChainKeeper:
         readers = [(device, body.round) for body in published for device in body.selected]
         names = self._read.follow(batch)
         return tuple(
-            WantedBlob(name, device, round_, ()) for name, (device, round_) in zip(names, readers, strict=True)
+            WantedBlob(name, device, round_, (), for_block=True)
+            for name, (device, round_) in zip(names, readers, strict=True)
         )
 
     def append(self, block: Block, commit: Commit, blobs: Mapping[bytes, bytes]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bees.core.errors import BeesError, EngineError, MissingBlobError, TransactionError
+from bees.core.errors import BeesError, EngineError, MissingBlobError, StorageError, TransactionError
 from bees.node.duties import wanted_updates
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class DutyLoop:
         store: of updates.
         metrics: of the node.
         entrusted: the updates that devices have uploaded here and that no block has taken.
-        rounds_kept: rounds of which all updates stay.
+        rounds_kept: rounds of which all updates stay at least.
     """
 
     def __init__(
@@ -104,9 +104,18 @@ class DutyLoop:
             self._round = state.round
             self._duties.forget(state)
             self._sent.clear()
-            self._store.prune(state.round - self._rounds_kept)
+            self._prune(state)
             _log.info("round", round=state.round, height=state.height, model=state.model.hex()[:16])
         self._due.set()
+
+    def _prune(self, state: State) -> None:
+        """Forget old updates; but what a block read that is not certified yet is in no chain file."""
+        newest = self._ledger.certified
+        last_round = min(state.round - self._rounds_kept, newest.state.round - 2) if newest is not None else 0
+        try:
+            self._store.prune(last_round)
+        except StorageError as error:
+            _log.error("old updates cannot be removed", reason=str(error))
 
     async def _do(self, state: State) -> None:
         """Everything that is due in a state; what cannot be done yet is tried again soon."""

@@ -31,6 +31,7 @@ _CHUNK_BYTES = 64 * 1024
 _ANSWER_BYTES = 1 << 20
 """Of signatures: a hundred heights of a hundred servers."""
 _SIGNATURE_PATIENCE_S = 5.0
+_FULL_PAUSE_S = 30.0
 
 _log = structlog.get_logger("bees.node.peers")
 
@@ -73,6 +74,7 @@ class HttpPeers:
         self._places = asyncio.Semaphore(section.pulls_at_once)
         self._pulling: dict[bytes, asyncio.Task[bytes | None]] = {}
         self._http: aiohttp.ClientSession | None = None
+        self._full_again_s = 0.0
 
     @property
     def others(self) -> tuple[int, ...]:
@@ -143,11 +145,18 @@ class HttpPeers:
                 _log.debug("update not given", server=server, device=wanted.device, reason=str(error))
                 continue
             except StorageError as error:
-                _log.error("an update cannot be kept", device=wanted.device, reason=str(error))
+                self._say_full(wanted, error)
                 return None
             self._metrics.pulls.labels(str(server), "given").inc()
             return self._store.get(wanted.commitment)
         return None
+
+    def _say_full(self, wanted: WantedBlob, error: StorageError) -> None:
+        """Once in a while: a block that waits for bytes asks several times a second."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._full_again_s:
+            self._full_again_s = now_s + _FULL_PAUSE_S
+            _log.error("an update cannot be kept", device=wanted.device, round=wanted.round, reason=str(error))
 
     async def _pull(self, server: int, wanted: WantedBlob) -> None:
         """Stream an update into the store, hashed on its way; whatever is longer or else is dropped."""
@@ -166,7 +175,7 @@ class HttpPeers:
             if hasher.commitment != wanted.commitment:
                 raise _UnhelpfulError("other bytes than were committed")
             await asyncio.to_thread(incoming.sync)
-            self._store.keep(incoming, wanted.commitment, wanted.round)
+            self._store.keep(incoming, wanted.commitment, wanted.round, beyond_limit=wanted.for_block)
 
     async def _ask(self, server: int, method: str, path: str, body: bytes = b"") -> bytes:
         async with self._request(server, method, path, body) as answer:

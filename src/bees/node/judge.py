@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from bees.core.canonical import decode
-from bees.core.errors import BlockError, CodecError, EngineError, MissingBlobError, TransactionError
+from bees.core.errors import BlockError, CodecError, EngineError, MissingBlobError, StorageError, TransactionError
 from bees.ledger.block import Batch, Block, Header
 from bees.ledger.commitments import commit_to_update
 from bees.ledger.refusals import InvalidTransactionError
@@ -180,12 +180,18 @@ class Judge:
         self._previous = block_id
 
     async def obtain(self, wanted: WantedBlob) -> bool:
-        """Get the bytes of an update from another server; whether they are here now."""
+        """Get the bytes of an update from another server; whether they are here now. A full disk can be waited for."""
         data = await self._peers.fetch_blob(wanted)
         if data is None or commit_to_update(wanted.device, wanted.round, data) != wanted.commitment:
             self.counts.fetches_failed += 1
             return False
-        self._blobs.put(wanted.device, wanted.round, data)
+        try:
+            if self._blobs.get(wanted.commitment) is None:
+                self._blobs.put(wanted.device, wanted.round, data)
+        except StorageError as error:
+            _log.error("an update that a block needs cannot be kept", device=wanted.device, reason=str(error))
+            self.counts.fetches_failed += 1
+            return False
         self.counts.blobs_fetched += 1
         return True
 
@@ -212,7 +218,7 @@ class Judge:
         for device, update in state.updates.items():
             if update.commitment == missing.commitment:
                 holders = (k for k, said in state.attestations.items() if device in said.devices and k != self._server)
-                return WantedBlob(missing.commitment, device, state.round, tuple(holders))
+                return WantedBlob(missing.commitment, device, state.round, tuple(holders), for_block=True)
         raise missing
 
 

@@ -18,12 +18,15 @@ class WantedBlob(NamedTuple):
         device: whose update it is.
         round: t.
         sources: servers that attest to hold it, without this one; ask them first.
+        for_block: whether a block waits for it. Then it is kept beyond the limit of the store: it cannot be done
+            without, and no more of them come than the contract selects.
     """
 
     commitment: bytes
     device: int
     round: int
     sources: tuple[int, ...]
+    for_block: bool = False
 
 
 class Blobs(Protocol):

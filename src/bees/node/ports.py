@@ -50,6 +50,8 @@ class Ledger(Protocol):
     def executor(self) -> ContractRunner: ...  # noqa: D102
     @property
     def last_block(self) -> Block | None: ...  # noqa: D102
+    @property
+    def certified(self) -> CertifiedBlock | None: ...  # noqa: D102
     async def submit(self, signed: Signed) -> None: ...  # noqa: D102
     def on_block(self, callback: Callable[[State], None]) -> None: ...  # noqa: D102
     def on_certified(self, callback: Callable[[CertifiedBlock], None]) -> None: ...  # noqa: D102
