@@ -98,3 +98,17 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path):
     assert rows.read_bytes().count(b"\n") >= 1
     for line in rows.read_bytes().splitlines():
         json.loads(line)
+
+
+def test_a_label_is_shown_as_it_is_written(tmp_path: Path):
+    label = "[/nope] [red]"
+    (tmp_path / "mine.toml").write_text(GRID.replace('"BEES"', f'"{label}"').replace(', { name = "label_flip" }', ""))
+    done = bees("attack", "--grid", "mine.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert label in done.stdout
+
+
+def test_help_tells_the_defaults_that_depend_on_other_options(tmp_path: Path):
+    shown = " ".join(bees("attack", "--help", cwd=tmp_path, env={**os.environ, "COLUMNS": "200"}).stdout.split())
+    for default in ("runs/attack-GRID.jsonl", "the folder figures beside the file", "one per core"):
+        assert f"[default: {default}]" in shown

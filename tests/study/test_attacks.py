@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from bees.contract.library import load_contract_code
 from bees.core.errors import InputError, OutputError, WordRangeError
 from bees.runner import run
 from bees.study import attacks
@@ -251,3 +252,25 @@ def test_attacks_on_the_protocol_stand_below_the_table():
     assert "| replay | 1 device | refused | nobody | 0 of 5 |" in told
     assert "| wrong aggregate | 6 servers | convicted | 2 of 6 | 2 of 5 |" in told
     assert protocol_markdown([]) == ""
+
+
+def test_a_contract_that_was_built_anew_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Somebody who works on a rule must not be shown what the rule of yesterday has come to."""
+    monkeypatch.chdir(tmp_path)
+    code, grid = tmp_path / "rule.wasm", tmp_path / "own.toml"
+    grid.write_text(GRID.replace('"fedavg"', '"rule.wasm"').replace("[0.0, 0.25]", "[0.25]"))
+    keys: list[object] = []
+    for name in ("median", "krum"):
+        code.write_bytes(load_contract_code(name))
+        (cell,) = cells_of(load_grid(str(grid)))
+        keys.append(cell.knobs)
+    assert keys[0] != keys[1]
+    append_row(tmp_path / "rows.jsonl", made_up_row(knobs=keys[0]))
+    assert missing_cells(tmp_path / "rows.jsonl", [cell]) == [cell]
+    code.write_bytes(load_contract_code("median"))
+    with pytest.raises(InputError, match="was built anew while the grid ran"):
+        measure(cell, [].append)
+
+
+def test_the_key_of_a_packaged_contract_holds_its_name_alone(tiny: tuple[Grid, list[Cell]]):
+    assert not any(key.endswith("code") for cell in tiny[1] for key in cell.knobs)

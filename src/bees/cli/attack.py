@@ -31,21 +31,22 @@ def attack(
     path: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="A .jsonl file; a grid that was stopped goes on in it.  [default: runs/attack-GRID]"
+            "--out", help="A .jsonl file; a grid that was stopped goes on in it.  \\[default: runs/attack-GRID.jsonl]"
         ),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Where figures and table go.  [default: the folder figures beside the file]")
+        Path | None, typer.Option(help="Where figures and table go.  \\[default: the folder figures beside the file]")
     ] = None,
     with_protocol: Annotated[
         bool,
         typer.Option(
-            "--protocol", help="Play the attacks on the protocol too; their rows go into GRID-protocol.jsonl."
+            "--protocol",
+            help="Play the attacks on the protocol too; their rows go beside the others, into …-protocol.jsonl.",
         ),
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="So many processes at once; rows do not depend on it.  [default: one per core]"),
+        typer.Option(min=1, help="So many processes at once; rows do not depend on it.  \\[default: one per core]"),
     ] = None,
     override: ChangesOfEveryRun = None,
     quiet: Quiet = False,
@@ -153,17 +154,19 @@ def _show(
 
 def _print_panel(panel: Panel) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from bees.study.attack_table import best_of, cell_text
 
     plain(panel.title)
     table = Table("attack", box=None, header_style="bold")
     for defence in panel.defences:
-        table.add_column(defence.replace("_", " "), justify="right")
+        table.add_column(Text(defence.replace("_", " ")), justify="right")
     for attack_name in panel.attacks:
         best = best_of(panel, attack_name)
         texts = [cell_text(panel.cells.get((attack_name, defence))) for defence in panel.defences]
-        table.add_row(attack_name, *(f"[bold]{text}[/]" if k in best else text for k, text in enumerate(texts)))
+        styled = (Text(text, style="bold" if k in best else "") for k, text in enumerate(texts))
+        table.add_row(Text(attack_name), *styled)
     out().print(table)
     plain("")
 
@@ -208,6 +211,7 @@ def _print_grid(name: str) -> None:
 
 def _list_grids(chosen: str, override: list[str], jobs: int, *, as_json: bool) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from bees.study.attack_grid import cells_of, grid_names, load_grid
     from bees.study.attacks import seconds_left
@@ -236,7 +240,7 @@ def _list_grids(chosen: str, override: list[str], jobs: int, *, as_json: bool) -
     table = Table(*described[0], box=None, header_style="bold")
     for one in described:
         cells = (", ".join(value) if isinstance(value, list) else value for value in one.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        table.add_row(*("unknown" if value is None else str(value) for value in cells))
+        table.add_row(*(Text("unknown" if value is None else str(value)) for value in cells))
     out().print(table)
     plain(f"Hours are estimated for {jobs} processes, each with a core of its own.")
 

@@ -52,7 +52,7 @@ def offloading(
         "runs/offloading.jsonl"
     ),
     figures: Annotated[
-        Path | None, typer.Option(help="Where figures go.  [default: the folder figures beside the file]")
+        Path | None, typer.Option(help="Where figures go.  \\[default: the folder figures beside the file]")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1 for every policy and training.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="So many processes at once. Rows do not depend on it.")] = 1,
@@ -104,7 +104,7 @@ def network(
         "runs/network.jsonl"
     ),
     figure: Annotated[
-        Path | None, typer.Option(help="Where the figure goes.  [default: network_bytes.svg beside the file]")
+        Path | None, typer.Option(help="Where the figure goes.  \\[default: network_bytes.svg beside the file]")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 to N-1 for every spelling.")] = 1,
     override: ChangesOfEveryRun = None,

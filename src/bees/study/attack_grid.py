@@ -7,13 +7,14 @@ scenario; all of them are built and checked before the first one runs, so that a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bees.contract.library import hash_code, is_contract_file, load_contract_code
 from bees.core.errors import GridError, ScenarioError, ScenarioFileError, did_you_mean
 from bees.scenario import Scenario
 from bees.scenario_checks import check_any, conflicts
@@ -42,6 +43,9 @@ REQUIRED = ("base", "blocks", "seeds", "fractions", "heterogeneity", "attacks", 
 OPTIONAL = ("changes", "core_seconds_per_block")
 CELL_LIMIT = 100_000
 """Years of computation; a grid with more is a mistake."""
+
+CONTRACT_KNOBS = ("ledger.contract", "ledger.deploy_contract")
+"""Knobs that may name a file, whose code can change while its name stays."""
 
 AXES = {
     "seed": "seeds",
@@ -99,10 +103,20 @@ class Cell:
     heterogeneity: str
     scenario: Scenario
 
-    @property
+    @cached_property
     def knobs(self) -> dict[str, Any]:
-        """The knobs that differ from their defaults: the key of the cell, which new knobs leave as it is."""
-        return {key: value for key, value in leaves(msgspec.to_builtins(self.scenario)) if _DEFAULTS[key] != value}
+        """The knobs that differ from their defaults: the key of the cell, which new knobs leave as it is.
+
+        A contract of one's own is there with the hash of its code as well: built anew, it is another rule.
+        """
+        changed = {key: value for key, value in leaves(msgspec.to_builtins(self.scenario)) if _DEFAULTS[key] != value}
+        own = {key: changed[key] for key in CONTRACT_KNOBS if is_contract_file(str(changed.get(key, "")))}
+        return changed | {f"{key} code": hash_code(load_contract_code(path)) for key, path in own.items()}
+
+    @property
+    def own_contract(self) -> str | None:
+        """Hash of the code of the contract that a run begins with, as this cell was built; None for a packaged one."""
+        return self.knobs.get("ledger.contract code")
 
 
 _DEFAULTS = dict(leaves(msgspec.to_builtins(Scenario())))

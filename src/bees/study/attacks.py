@@ -118,6 +118,10 @@ def measure(cell: Cell, on_note: OnNote) -> CellRow:
     where = f"{cell.attack} x {cell.defence}, {cell.fraction:.0%}"
 
     def take(row: RoundRow) -> None:
+        if not rounds and cell.own_contract not in {None, row.contract}:
+            raise InputError(
+                cell.scenario.ledger.contract, "was built anew while the grid ran: start the command again"
+            )
         rounds.append(row)
         on_note(f"{where}: {row.accuracy:.3f}")
 
