@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +13,7 @@ from bees.study import attacks
 from bees.study.attack_grid import Cell, Grid, cells_of, load_grid
 from bees.study.attack_rows import CellRow, Spread, summarise
 from bees.study.attack_table import best_of, cell_text, markdown, panels_of, protocol_markdown
-from bees.study.attacks import check_data, make_row, measure, missing_cells, rows_of, run_grid, seconds_left
+from bees.study.attacks import check_data, estimated_seconds, make_row, measure, missing_cells, rows_of, run_grid
 from bees.study.rows import append_row
 
 if TYPE_CHECKING:
@@ -173,14 +173,12 @@ def test_a_row_counts_over_all_rounds(tiny: tuple[Grid, list[Cell]]):
     assert (row.attackers_selected, row.skipped_rounds, row.convicted) == (3.0, 1, ("server 2",))
 
 
-def test_time_left_is_what_known_rows_took_and_else_what_the_grid_says(tiny: tuple[Grid, list[Cell]]):
+def test_a_grid_takes_what_it_says_of_a_block_on_no_more_cores_than_cells(tiny: tuple[Grid, list[Cell]]):
     grid, cells = tiny
-    assert seconds_left(grid, [], cells, 1) is None
-    assert seconds_left(grid, [made_up_row()], cells, 1) == 4 * 2.0
-    assert seconds_left(grid, [made_up_row()], cells, 8) == 4 * 2.0 / 2
-    default = load_grid("default")
-    assert default.core_seconds_per_block is not None
-    assert seconds_left(default, [], cells, 1) == 4 * default.core_seconds_per_block
+    assert estimated_seconds(grid, cells, 1) is None
+    timed = replace(grid, core_seconds_per_block=2.0)
+    assert estimated_seconds(timed, cells, 1) == 4 * 2.0
+    assert estimated_seconds(timed, cells, 8) == 4 * 2.0 / 2
 
 
 # Summary and table, from rows that were made up.

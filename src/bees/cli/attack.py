@@ -214,13 +214,13 @@ def _list_grids(chosen: str, override: list[str], jobs: int, *, as_json: bool) -
     from rich.text import Text
 
     from bees.study.attack_grid import cells_of, grid_names, load_grid
-    from bees.study.attacks import seconds_left
+    from bees.study.attacks import estimated_seconds
 
     described: list[dict[str, Any]] = []
     for name in dict.fromkeys((*grid_names(), chosen)):
         grid = load_grid(name, override)
         cells = cells_of(grid)
-        seconds = seconds_left(grid, [], cells, jobs)
+        seconds = estimated_seconds(grid, cells, jobs)
         described.append(
             {
                 "grid": name,

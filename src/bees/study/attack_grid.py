@@ -110,7 +110,8 @@ class Cell:
         A contract of one's own is there with the hash of its code as well: built anew, it is another rule.
         """
         changed = {key: value for key, value in leaves(msgspec.to_builtins(self.scenario)) if _DEFAULTS[key] != value}
-        own = {key: changed[key] for key in CONTRACT_KNOBS if is_contract_file(str(changed.get(key, "")))}
+        paths = {key: str(changed.get(key, "")) for key in CONTRACT_KNOBS}
+        own = {key: path for key, path in paths.items() if is_contract_file(path)}
         return changed | {f"{key} code": hash_code(load_contract_code(path)) for key, path in own.items()}
 
     @property

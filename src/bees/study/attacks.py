@@ -163,9 +163,9 @@ def make_row(cell: Cell, rounds: Sequence[RoundRow], problem: str | None, second
     )
 
 
-def seconds_left(grid: Grid, rows: Sequence[CellRow], missing: Sequence[Cell], jobs: int) -> float | None:
-    """How long the missing cells will take: as known rows did, else as the grid says, else unknown."""
-    blocks = sum(cell.scenario.blocks for cell in missing)
-    done = sum(len(row.accuracy) for row in rows)
-    per_block = sum(row.seconds for row in rows) / done if done else grid.core_seconds_per_block
-    return None if per_block is None else blocks * per_block / min(jobs, max(1, len(missing)))
+def estimated_seconds(grid: Grid, cells: Sequence[Cell], jobs: int) -> float | None:
+    """How long all cells will take, if a block takes what the grid says; None if it says nothing."""
+    if grid.core_seconds_per_block is None:
+        return None
+    blocks = sum(cell.scenario.blocks for cell in cells)
+    return blocks * grid.core_seconds_per_block / min(jobs, max(1, len(cells)))

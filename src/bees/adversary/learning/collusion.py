@@ -15,8 +15,9 @@ def mimic(view: View, _rng: np.random.Generator) -> Vectors:
 
     v is the direction in which the honest updates differ most (their first principal component). Karimireddy, He,
     Jaggi, "Byzantine-robust learning on heterogeneous datasets via bucketing", ICLR 2022, section 3.2. They estimate v
-    over the first rounds and keep i from then on; here both are of the round, so that the attack has no memory. Knows
-    all updates; has no strength.
+    over the first rounds and keep i from then on; here both are of the round, so that the attack has no memory. It is
+    weaker for it where another device differs most in each round, since no device's data then count for long. Knows all
+    updates; has no strength.
     """
     return view.alike(view.known[_most_unlike(view.known)].copy())
 

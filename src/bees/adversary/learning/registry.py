@@ -71,7 +71,7 @@ _ALL = (
     LearningAttack(
         "alie", "Baruch et al., NeurIPS 2019", "own", 0.0, "z, by default of m and f", craft=statistical.alie
     ),
-    LearningAttack("ipm", "Xie et al., UAI 2020", "all", 0.1, "epsilon, of the mean step", craft=statistical.ipm),
+    LearningAttack("ipm", "Xie et al., UAI 2019", "all", 0.1, "epsilon, of the mean step", craft=statistical.ipm),
     LearningAttack(
         "min_max", "Shejwalkar and Houmansadr, NDSS 2021", "all", 1.0, "factor of gamma", craft=optimised.min_max
     ),
