@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 
+from msgspec.structs import replace
+
 from bees.report.attack_figures import DAMAGE, attack_figure, attack_figures
 from bees.report.style import svg_text
 from bees.study.attack_rows import CellRow, summarise
@@ -81,3 +83,9 @@ def test_the_darker_the_worse_also_without_colour():
 def test_the_same_rows_give_the_same_bytes():
     panels = panels_of(summarise(made_up_rows()))[:1]
     assert svg_text(attack_figure(panels)) == svg_text(attack_figure(panels))
+
+
+def test_a_label_is_drawn_as_it_is_written():
+    """Two dollars would begin a formula, and a broken one would end the command after days of runs."""
+    named = [replace(row, attack="$a_{$", defence="$\\frac{$") for row in made_up_rows()[:1]]
+    assert "<svg" in svg_text(attack_figure(panels_of(summarise(named))))

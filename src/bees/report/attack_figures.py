@@ -1,4 +1,4 @@
-"""The heat map of ``bees attack``: the darker a cell, the more an attack has done in spite of the defence.
+"""The heat map of ``bees attack``: the darker a cell, the less accuracy is left, or the more often a backdoor opens.
 
 One hue, whose lightness says everything, so that neither a colour-blind eye nor a grey print loses any of it; the
 number stands in each cell.
@@ -42,7 +42,8 @@ TITLE_IN: Final = 0.45
 FOOT_IN: Final = 0.45
 FOOT_CHARACTERS_PER_IN: Final = 14
 EXPLANATION: Final = (
-    "Percent of the test set; the darker, the more the attack has done. Framed: the best defence of the row."
+    "Percent of the test set; the darker, the less is left of it, or the more often the backdoor opens. Framed: the best "
+    "defence of the row. ±: half of what lies between the seeds' least and most."
 )
 DEFENCE_CHARACTERS: Final = 11
 
@@ -116,8 +117,9 @@ def _draw(axes: Axes, block: _Block) -> None:
     axes.set_xlim(-0.5, len(panel.defences) - 0.5)
     axes.set_ylim(len(block.attacks) - 0.5, -0.5)
     heads = [_wrapped(defence) for defence in panel.defences] if block.has_heads else []
-    axes.set_xticks(range(len(heads)), heads, color=INK)
-    axes.set_yticks(range(len(block.attacks)), [attack.replace("_", " ") for attack in block.attacks], color=INK)
+    axes.set_xticks(range(len(heads)), heads, color=INK, parse_math=False)
+    names = [attack.replace("_", " ") for attack in block.attacks]
+    axes.set_yticks(range(len(names)), names, color=INK, parse_math=False)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
     axes.grid(visible=False)
