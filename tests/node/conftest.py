@@ -26,9 +26,13 @@ from bees.engines.chain_file import ChainReader
 from bees.faults.world import shared_world
 from bees.node.comet import CometKey, CometSettings, comet_genesis, write_home
 from bees.node.comet_process import find_comet
+from campaigns.random_network import Devices, RandomNetwork, direct, local_addresses
+from campaigns.random_world import random_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from network_rig import Links
 
 _NODE = Path(__file__).with_name("tiny_node.py")
 
@@ -199,3 +203,22 @@ def make_net(needs_comet: None) -> Iterator[Callable[..., TinyNet]]:
         for net in nets:
             net.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def make_network(needs_comet: None) -> Iterator[Callable[..., RandomNetwork]]:
+    """Makes networks of whole nodes with devices, and ends them."""
+    with ExitStack() as stack:
+        # A unix socket's path must be short, which pytest's own folders are not.
+        folder = Path(tempfile.mkdtemp(prefix="bees-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+
+        def make(links: Links | None = None, devices: int = 4, **world: Any) -> RandomNetwork:
+            addresses = links.addresses if links else local_addresses(4)
+            route = links.route if links else direct(addresses)
+            net = RandomNetwork(folder / "net", random_world(4, devices, 256, **world), addresses, route)
+            stack.callback(net.close)
+            stack.callback(Devices(net).close)
+            return net
+
+        yield make
