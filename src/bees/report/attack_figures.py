@@ -42,8 +42,8 @@ TITLE_IN: Final = 0.45
 FOOT_IN: Final = 0.45
 FOOT_CHARACTERS_PER_IN: Final = 14
 EXPLANATION: Final = (
-    "Percent of the test set; the darker, the less is left of it, or the more often the backdoor opens. Framed: the best "
-    "defence of the row. ±: half of what lies between the seeds' least and most."
+    "Percent of the test set; the darker, the less is left of it, or the more often the backdoor opens. Framed: the "
+    "best defence of the row. ±: half of what lies between the seeds' least and most."
 )
 DEFENCE_CHARACTERS: Final = 11
 
