@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -136,6 +137,16 @@ def test_replacement_makes_the_average_the_backdoored_model():
     average = (sent[0] + 4 * view.global_model) / 5
     assert average == pytest.approx([2.0, 3.0])
     assert np.array_equal(model_replacement(small(4.0), rng()), [[5.0, 1.0], [1.0, 9.0]])
+
+
+def test_who_are_more_than_are_averaged_boost_nothing():
+    crowd = replace(small(0.0), averaged=1)
+    assert np.array_equal(model_replacement(crowd, rng()), crowd.own)
+
+
+def test_a_single_attacker_sees_no_deviation_and_sends_its_own():
+    alone = replace(small(1.5, knows=False), own=np.array([[2.0, 1.0]]))
+    assert np.array_equal(alie(alone, rng()), alone.own)
 
 
 def searched_gamma(direction: Vectors, mean: Vectors, is_within: Callable[[Vectors], bool]) -> float:
