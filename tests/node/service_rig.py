@@ -199,7 +199,7 @@ async def _node(folder: Path, server: int, port: int, peer_port: int, urls: tupl
     duties = Duties(server, ledger.key, journal, store, ledger.executor)
     api = DeviceApi(ledger, store, section, metrics)
     loop = DutyLoop(ledger, duties, _score, peers, store, metrics, api.entrusted, 3)
-    api.hear = loop.hear
+    api.hear, api.have_bytes = loop.hear, loop.wake
     device_server = GuardedServer(api.routes, section, metrics, frozenset({"/healthz", "/readyz", "/metrics"}))
     peer_server = GuardedServer(PeerApi(ledger, store, metrics).routes, peer_section, metrics)
     await peers.start()

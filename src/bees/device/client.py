@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import structlog
 
 from bees.core.canonical import decode
-from bees.core.errors import InputError, ModelShapeError, NetworkError
+from bees.core.errors import CodecError, InputError, ModelShapeError, NetworkError, ProofError
 from bees.core.fixed_point import bytes_to_words, dequantise, quantise
 from bees.core.keys import is_signed_by
-from bees.device.nodes import Answer, Nodes
-from bees.ledger.commitments import commit_to_update
+from bees.device.delivery import Delivery
+from bees.device.nodes import Nodes
 from bees.ledger.genesis import check_genesis
 from bees.protocol.device import OpenRound, check_global_model, commit_update
 from bees.protocol.signer import Signer
 from bees.protocol.update_speller import UpdateSpeller
-from bees.transport.bodies import TRANSACTION_HEADER, ModelAnswer, write_header
+from bees.transport.bodies import ModelAnswer
 from bees.transport.journal import DiskJournal
 
 if TYPE_CHECKING:
@@ -31,14 +31,13 @@ if TYPE_CHECKING:
 
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
+    from bees.device.nodes import Answer
     from bees.ledger.genesis import SignedGenesis
-    from bees.ledger.transactions import Signed
 
 _WAIT_S = 20
 _PAUSE_S = 1.0
 _PROOF_BYTES = 1 << 20
 """More than the proof of any model: a signature of each of thousands of servers."""
-_FULL = 429
 _NOT_YET = 404
 
 _log = structlog.get_logger("bees.device")
@@ -129,6 +128,7 @@ class AsyncDevice:
         while True:
             try:
                 answer: DeviceRound | None = await self._nodes.first(self._ask_round, "the open round")
+                answer = answer or await self._ask_others()
             except NetworkError as error:
                 _log.warning("no node answers; trying again", reason=str(error))
                 answer = None
@@ -145,7 +145,8 @@ class AsyncDevice:
             round_: for which they were trained.
             arrays: of w_k(t), in the order and shapes of the genesis' model; float32 or float64.
             samples: n_k, on how many samples it was trained.
-            confirm: wait until a block has the update, or the round is over; meanwhile ask other nodes, too.
+            confirm: stay until a block has the update and enough nodes hold its bytes, or the round is over. Without
+                it the update depends on the one node that took it.
 
         Raises:
             ModelShapeError: the arrays are not those of the model.
@@ -162,10 +163,10 @@ class AsyncDevice:
         open_round = OpenRound(self.genesis.chain_id, round_.round, round_.model)
         signed = commit_update(self._signer, open_round, self.index, samples, update)
         self._last_round = round_.round
-        taken: Answer = await self._nodes.first(lambda url: self._hand_in(url, signed, update), "the update")
-        accepted = await self._confirm(signed, update, round_.round) if confirm else None
-        commitment = commit_to_update(self.index, round_.round, update)
-        return Receipt(round_.round, commitment, taken.url, accepted)
+        delivery = Delivery(self._nodes, self.genesis, signed, self.index, round_.round, update)
+        taken = await delivery.entrust()
+        accepted = await delivery.see_through() if confirm else None
+        return Receipt(round_.round, delivery.commitment, taken.url, accepted)
 
     async def close(self) -> None:
         """Close connections and journal."""
@@ -180,9 +181,21 @@ class AsyncDevice:
     ) -> None:
         await self.close()
 
-    async def _ask_round(self, url: str) -> DeviceRound | None:
+    async def _ask_others(self) -> DeviceRound | None:
+        """The next round by another node: the first may lie, or stand still, when it tells of none."""
+        for url in self._nodes.urls[1:]:
+            try:
+                answer = await self._ask_round(url, wait_s=0)
+            except (NetworkError, ProofError, CodecError) as error:
+                _log.info("node is of no help", node=url, reason=str(error))
+                continue
+            if answer is not None:
+                return answer
+        return None
+
+    async def _ask_round(self, url: str, wait_s: int = _WAIT_S) -> DeviceRound | None:
         """The next round by one node; None where there is none yet."""
-        told = (await self._useful(url, f"/v1/round?after={self._last_round}&wait={_WAIT_S}")).json()
+        told = (await self._useful(url, f"/v1/round?after={self._last_round}&wait={wait_s}")).json()
         if not told.get("open") or not isinstance(told.get("round"), int) or told["round"] <= self._last_round:
             return None
         limit = self.genesis.model.model_bytes + _PROOF_BYTES
@@ -202,47 +215,6 @@ class AsyncDevice:
 
     def _has_signed(self, round_: int) -> bool:
         return self._journal.signed_for((f"Update of {self.index}", round_)) is not None
-
-    async def _hand_in(self, url: str, signed: Signed, update: bytes) -> Answer:
-        headers = {TRANSACTION_HEADER: write_header(signed), "Content-Type": "application/octet-stream"}
-        answer = await self._nodes.ask(url, "/v1/update", body=update, headers=headers)
-        if answer.is_refused:
-            raise NetworkError(url, answer.refusal)
-        return answer
-
-    async def _confirm(self, signed: Signed, update: bytes, round_: int) -> bool | None:
-        """Watch the chain until it has the update; a node that took it may have died since, so ask others."""
-        while True:
-            told = await self._state_of_round()
-            if told is not None and (told["round"] != round_ or told["phase"] != "collect"):
-                return self._was_taken(told, round_)
-            if told is not None and self.index in told["updates"]:
-                return True
-            await asyncio.sleep(_PAUSE_S)
-            try:
-                await self._nodes.first(lambda url: self._hand_in(url, signed, update), "the update")
-            except NetworkError as error:
-                _log.warning("the update is not taken now", reason=str(error))
-
-    def _was_taken(self, told: dict[str, Any], round_: int) -> bool | None:
-        """Whether a round whose COLLECT is over has the update; None where the node does not know any more."""
-        if told["round"] == round_:
-            return self.index in told["updates"]
-        known = told.get("previous_updates") if told["round"] == round_ + 1 else None
-        return self.index in known if isinstance(known, list) else None
-
-    async def _state_of_round(self) -> dict[str, Any] | None:
-        async def ask(url: str) -> dict[str, Any]:
-            told = (await self._useful(url, "/v1/round")).json()
-            kinds = {"round": int, "phase": str, "updates": list}
-            if any(not isinstance(told.get(name), kind) for name, kind in kinds.items()):
-                raise NetworkError(url, "tells nothing of the open round")
-            return told
-
-        try:
-            return await self._nodes.first(ask, "the open round")
-        except NetworkError:
-            return None
 
     async def _useful(self, url: str, path: str) -> Answer:
         answer = await self._nodes.ask(url, path, limit_bytes=_PROOF_BYTES)

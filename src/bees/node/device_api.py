@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,7 +20,7 @@ from bees.ledger.state import Phase
 from bees.ledger.transactions import Update, author_key
 from bees.ledger.transition import apply_transaction
 from bees.node.limits import Queue
-from bees.transport.bodies import TRANSACTION_HEADER, ModelAnswer, describe_round, read_header
+from bees.transport.bodies import TRANSACTION_HEADER, ModelAnswer, describe_round, read_commitment, read_header
 from bees.transport.refusals import (
     MalformedRequestError,
     NoLengthError,
@@ -65,10 +66,12 @@ class DeviceApi:
 
     Attributes:
         hear: is told of authentic transactions, which may contradict others.
+        have_bytes: is told when bytes of an update on the chain have come.
     """
 
     def __init__(self, ledger: Ledger, store: DiskBlobStore, section: DevicesSection, metrics: Metrics) -> None:
         self.hear: Callable[[Signed], object] = lambda _: None
+        self.have_bytes: Callable[[], object] = lambda: None
         self._ledger = ledger
         self._store = store
         self._section = section
@@ -77,6 +80,7 @@ class DeviceApi:
         self._entrusted: dict[tuple[int, int], Signed] = {}
         self._taken: dict[int, list[int]] = {}
         self._answer: tuple[int, bytes] | None = None
+        self._told: tuple[tuple[int, bool], bytes] | None = None
         self._moved = asyncio.Event()
         self._last_block_s = asyncio.get_running_loop().time()
         ledger.on_block(lambda _: self._follow())
@@ -92,6 +96,8 @@ class DeviceApi:
             ("GET", "/v1/contract", self._contract),
             ("GET", "/v1/description", self._description),
             ("POST", "/v1/update", self._update),
+            ("POST", "/v1/transaction", self._transaction),
+            ("GET", "/v1/held/{commitment}", self._held),
             ("GET", "/healthz", self._health),
             ("GET", "/readyz", self._ready),
             ("GET", "/metrics", self._show_metrics),
@@ -142,7 +148,7 @@ class DeviceApi:
                     await self._moved.wait()
             except TimeoutError:
                 break
-        return web.json_response(self._describe())
+        return web.Response(body=self._described(), content_type="application/json")
 
     async def _model(self, _: web.Request) -> web.Response:
         state = self._ledger.state
@@ -158,13 +164,11 @@ class DeviceApi:
 
     async def _update(self, request: web.Request) -> web.Response:
         """Take an update: who, when and how long are checked before a byte of it is read, and the hash while it is."""
-        signed = read_header(request.headers.get(TRANSACTION_HEADER))
-        body = signed.body
-        if not isinstance(body, Update) or body.server is not None:
-            raise MalformedRequestError(f"{TRANSACTION_HEADER} must hold a device's own Update")
-        if self._is_known(signed, body):
+        signed, body = _read_update(request)
+        if self._is_known(signed, body) and body.commitment in self._store:
             return web.json_response({"status": "known"})
-        self._check(signed, body)
+        is_on_chain = self._is_on_chain(body)
+        self._check(signed, body, is_on_chain)
         size = self._ledger.state.genesis.model.update_bytes
         if request.content_length is None:
             raise NoLengthError("an update needs a Content-Length")
@@ -173,29 +177,51 @@ class DeviceApi:
         async with self._uploads.place():
             if body.commitment not in self._store:
                 await self._receive(request, body, size)
-        self._entrusted[body.device, body.round] = signed
         self._metrics.uploads.inc()
         self._metrics.uploaded_bytes.inc(size)
-        await self._ledger.submit(signed)
-        _log.debug("update", device=body.device, round=body.round)
+        if is_on_chain:
+            self.have_bytes()
+        else:
+            await self._carry(signed, body)
+        return web.json_response({"status": "kept" if is_on_chain else "accepted", "round": body.round}, status=202)
+
+    async def _transaction(self, request: web.Request) -> web.Response:
+        """Carry an update's transaction to the chain; its bytes are with another node, or come when COLLECT is over."""
+        signed, body = _read_update(request)
+        if self._is_known(signed, body) or self._is_on_chain(body):
+            return web.json_response({"status": "known"})
+        self._check(signed, body, is_on_chain=False)
+        await self._carry(signed, body)
         return web.json_response({"status": "accepted", "round": body.round}, status=202)
 
-    def _is_known(self, signed: Signed, body: Update) -> bool:
-        """Whether the very same has come before, so that a device may ask again without harm."""
-        known = self._entrusted.get((body.device, body.round))
-        accepted = self._ledger.state.updates.get(body.device)
-        return body.commitment in self._store and (
-            known == signed or (accepted is not None and accepted.commitment == body.commitment)
-        )
+    async def _held(self, request: web.Request) -> web.Response:
+        """Whether the bytes of an update are here, so that nobody sends them in vain."""
+        return web.json_response({"held": read_commitment(request.match_info["commitment"]) in self._store})
 
-    def _check(self, signed: Signed, body: Update) -> None:
+    async def _carry(self, signed: Signed, body: Update) -> None:
+        self._entrusted[body.device, body.round] = signed
+        await self._ledger.submit(signed)
+        _log.debug("update", device=body.device, round=body.round)
+
+    def _is_known(self, signed: Signed, body: Update) -> bool:
+        """Whether the very same has come before, or is on the chain, so that a device may ask again without harm."""
+        return self._entrusted.get((body.device, body.round)) == signed or self._is_on_chain(body)
+
+    def _is_on_chain(self, body: Update) -> bool:
+        state = self._ledger.state
+        known = state.updates.get(body.device)
+        return body.round == state.round and known is not None and known.commitment == body.commitment
+
+    def _check(self, signed: Signed, body: Update, is_on_chain: bool) -> None:
         state = self._ledger.state
         key = author_key(state.genesis, body)
         if not is_signed_by(key, signed.message, signed.signature):
             raise BadSignatureError("Update", body.device)
         self.hear(signed)
+        if is_on_chain:
+            return
         apply_transaction(replace(state, height=state.height + 1), body, self._ledger.executor)
-        if (body.device, body.round) in self._entrusted:
+        if self._entrusted.get((body.device, body.round), signed) != signed:
             raise DuplicateError("Update", body.device)
 
     async def _receive(self, request: web.Request, body: Update, size: int) -> None:
@@ -225,10 +251,15 @@ class DeviceApi:
         self._metrics.blobs.set(self._store.size_bytes)
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    def _describe(self) -> dict[str, object]:
+    def _described(self) -> bytes:
+        """The open round in JSON, written once for each block: devices ask for it all the time."""
         state = self._ledger.state
-        told = {"app_hash": self._ledger.app_hash.hex(), "open": self._is_open}
-        return {**describe_round(state), **told, "previous_updates": self._taken.get(state.round - 1)}
+        version = state.height, self._is_open
+        if self._told is None or self._told[0] != version:
+            more = {"app_hash": self._ledger.app_hash.hex(), "open": self._is_open}
+            told = {**describe_round(state), **more, "previous_updates": self._taken.get(state.round - 1)}
+            self._told = version, json.dumps(told).encode()
+        return self._told[1]
 
     @property
     def _is_open(self) -> bool:
@@ -257,6 +288,13 @@ class DeviceApi:
     def _wake(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
+
+
+def _read_update(request: web.Request) -> tuple[Signed, Update]:
+    signed = read_header(request.headers.get(TRANSACTION_HEADER))
+    if not isinstance(signed.body, Update) or signed.body.server is not None:
+        raise MalformedRequestError(f"{TRANSACTION_HEADER} must hold a device's own Update")
+    return signed, signed.body
 
 
 async def _stream(request: web.Request, incoming: IncomingBlob, hasher: UpdateHasher, size: int) -> None:

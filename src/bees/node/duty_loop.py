@@ -77,6 +77,10 @@ class DutyLoop:
         if evidence is not None:
             self._accuse(evidence)
 
+    def wake(self) -> None:
+        """Look again at what is due: bytes of an update have come."""
+        self._due.set()
+
     async def run(self) -> None:
         """Do what is due, until cancelled."""
         while True:

@@ -9,10 +9,10 @@ from aiohttp import web
 
 from bees.core.canonical import decode, encode
 from bees.core.errors import CodecError
-from bees.core.hashes import HASH_BYTES
 from bees.ledger.state import Phase
 from bees.node.certificates import HeaderSignature
 from bees.node.signed_requests import check_request
+from bees.transport.bodies import read_commitment
 from bees.transport.refusals import MalformedRequestError, UnknownBlobError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PeerApi:
 
     async def _blob(self, request: web.Request) -> web.Response:
         self._check(request)
-        commitment = _hash(request.match_info["commitment"])
+        commitment = read_commitment(request.match_info["commitment"])
         data = None if self._is_secret(commitment) else self._ledger.read_blob(commitment)
         if data is None:
             raise UnknownBlobError(f"update {commitment.hex()[:16]} is not here, or still secret")
@@ -81,16 +81,6 @@ class PeerApi:
         """Whether somebody could still commit to the same words, which a device has entrusted to this server."""
         state = self._ledger.state
         return state.phase is Phase.COLLECT and self._store.round_of(commitment) == state.round
-
-
-def _hash(text: str) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        value = b""
-    if len(value) != HASH_BYTES:
-        raise MalformedRequestError(f"a commitment has {2 * HASH_BYTES} hexadecimal digits")
-    return value
 
 
 def _number(request: web.Request, name: str) -> int:

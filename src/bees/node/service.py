@@ -120,7 +120,7 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
         duties = Duties(config.server, key, journal, store, ledger.executor)
         devices = DeviceApi(ledger, store, config.devices, metrics)
         loop = DutyLoop(ledger, duties, score, peers, store, metrics, devices.entrusted, config.storage.rounds_kept)
-        devices.hear = loop.hear
+        devices.hear, devices.have_bytes = loop.hear, loop.wake
         open_paths = frozenset({"/healthz", "/readyz", "/metrics"})
         device_server = GuardedServer(devices.routes, config.devices, metrics, open_paths)
         peer_server = GuardedServer(PeerApi(ledger, store, metrics).routes, config.peers, metrics)

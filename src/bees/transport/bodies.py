@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bees.core.canonical import Record, decode
 from bees.core.errors import CodecError
+from bees.core.hashes import HASH_BYTES
 from bees.ledger.genesis import Hash, Positive  # msgspec reads the annotations
 from bees.ledger.proofs import ModelProof  # likewise
 from bees.ledger.transactions import Signed
@@ -52,6 +53,21 @@ def describe_round(state: State) -> dict[str, object]:
         "updates": sorted(state.updates),
         "attestations": sorted(state.attestations),
     }
+
+
+def read_commitment(text: str) -> bytes:
+    """The 32 bytes that hexadecimal digits in a path stand for.
+
+    Raises:
+        MalformedRequestError: they are none.
+    """
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != HASH_BYTES:
+        raise MalformedRequestError(f"a commitment has {2 * HASH_BYTES} hexadecimal digits")
+    return value
 
 
 def write_header(signed: Signed) -> str:

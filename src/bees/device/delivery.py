@@ -1,0 +1,171 @@
+"""An update on its way, so that no single node decides whether it counts.
+
+The device entrusts its bytes to one node, the nearest that takes them, and has every node carry the transaction if that
+one does not. Once f+1 nodes say that COLLECT is over, nobody can commit to the same words any more; from then on the
+bytes are for whichever node lacks them. f+1, since one of these is honest: no phase is over because a liar says so, and
+what so many have seen on the chain, or hold, is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from bees.core.errors import NetworkError
+from bees.ledger.commitments import commit_to_update
+from bees.transport.bodies import TRANSACTION_HEADER, write_header
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bees.device.nodes import Answer, Nodes
+    from bees.ledger.genesis import Genesis
+    from bees.ledger.transactions import Signed
+
+_PAUSE_S = 1.0
+_PATIENCE_S = 4.0
+"""Until a node must have told of the round; who is slower counts as silent this time."""
+_ROUND_BYTES = 1 << 20
+
+_log = structlog.get_logger("bees.device")
+
+
+class _Told(NamedTuple):
+    """The open round as one node tells it; ``updates`` are the devices of the awaited round, where it knows them."""
+
+    round: int
+    phase: str
+    updates: frozenset[int] | None
+
+
+class Delivery:
+    """One signed update and its bytes.
+
+    Args:
+        nodes: to which it goes.
+        genesis: says how many servers may lie.
+        signed: the Update.
+        device: u_k, its author.
+        round_: t, which it is for.
+        update: its bytes.
+
+    Attributes:
+        commitment: of the bytes.
+    """
+
+    def __init__(self, nodes: Nodes, genesis: Genesis, signed: Signed, device: int, round_: int, update: bytes) -> None:
+        self.commitment = commit_to_update(device, round_, update)
+        self._nodes, self._device, self._round, self._update = nodes, device, round_, update
+        self._headers = {TRANSACTION_HEADER: write_header(signed), "Content-Type": "application/octet-stream"}
+        servers = len(genesis.servers)
+        self._enough = min(servers - genesis.commit_quorum + 1, len(nodes.urls))
+
+    async def entrust(self) -> Answer:
+        """Hand transaction and bytes to the first node that takes them.
+
+        Raises:
+            NetworkError: no node does.
+        """
+        return await self._nodes.first(self._give_bytes, "the update")
+
+    async def see_through(self) -> bool | None:
+        """Follow the update until it counts, or cannot any more; returns whether a block has it, None if nobody knows.
+
+        It waits for as long as it takes, also while no node answers.
+        """
+        while True:
+            told = await self._ask_all(self._ask_round)
+            if self._say(told, self._is_collect_over):
+                break
+            if not self._say(told, self._has_it):
+                await self._ask_all(self._give_transaction)
+            await asyncio.sleep(_PAUSE_S)
+        if self._say(told, self._lacks_it):
+            return False
+        await self._reveal()
+        told += await self._ask_all(self._ask_round)
+        return True if self._say(told, self._has_it) else None
+
+    async def _reveal(self) -> None:
+        """Hand the bytes to f+1 nodes at once, and later to all that have not got them from these."""
+        wanted = self._enough
+        while True:
+            held = dict(await self._ask_all(self._ask_held))
+            lacking = [url for url in self._nodes.urls if held.get(url) is False]
+            if not lacking:
+                return
+            holders = sum(held.values())
+            receivers = lacking[: max(0, wanted - holders)]
+            await asyncio.gather(*map(self._try_to_give_bytes, receivers))
+            wanted = len(self._nodes.urls)
+            await asyncio.sleep(_PAUSE_S)
+            if self._say(await self._ask_all(self._ask_round), self._is_attest_over):
+                return
+
+    async def _try_to_give_bytes(self, url: str) -> None:
+        try:
+            await self._give_bytes(url)
+        except NetworkError as error:
+            _log.info("node does not take the bytes", node=url, reason=str(error))
+
+    async def _give_bytes(self, url: str) -> Answer:
+        return await self._post(url, "/v1/update", self._update)
+
+    async def _give_transaction(self, url: str) -> Answer:
+        return await self._post(url, "/v1/transaction", b"")
+
+    async def _post(self, url: str, path: str, body: bytes) -> Answer:
+        answer = await self._nodes.ask(url, path, body=body, headers=self._headers)
+        if answer.is_refused:
+            raise NetworkError(url, answer.refusal)
+        return answer
+
+    async def _ask_held(self, url: str) -> tuple[str, bool]:
+        answer = await self._nodes.ask(url, f"/v1/held/{self.commitment.hex()}")
+        return url, not answer.is_refused and answer.json().get("held") is True
+
+    async def _ask_round(self, url: str) -> tuple[str, _Told]:
+        told = (await self._nodes.ask(url, "/v1/round", limit_bytes=_ROUND_BYTES)).json()
+        round_, phase = told.get("round"), told.get("phase")
+        if not isinstance(round_, int) or not isinstance(phase, str):
+            raise NetworkError(url, "tells nothing of the open round")
+        known = {self._round: "updates", self._round + 1: "previous_updates"}.get(round_, "")
+        return url, _Told(round_, phase, _devices(told.get(known)))
+
+    async def _ask_all(self, ask: Callable[[str], Awaitable[Any]]) -> list[Any]:
+        """What each node answers in time; those that fail are left out."""
+
+        async def one(url: str) -> list[Any]:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    return [await ask(url)]
+            except (NetworkError, TimeoutError) as error:
+                _log.debug("node is of no help", node=url, reason=str(error))
+                return []
+
+        answers = await asyncio.gather(*map(one, self._nodes.urls))
+        return [answer for answered in answers for answer in answered]
+
+    def _say(self, told: Sequence[tuple[str, _Told]], claim: Callable[[_Told], bool]) -> bool:
+        """Whether so many nodes claim it that one of them is honest."""
+        return len({url for url, said in told if claim(said)}) >= self._enough
+
+    def _is_collect_over(self, told: _Told) -> bool:
+        return told.round > self._round or (told.round == self._round and told.phase != "collect")
+
+    def _is_attest_over(self, told: _Told) -> bool:
+        return told.round > self._round or (told.round == self._round and told.phase == "publish")
+
+    def _has_it(self, told: _Told) -> bool:
+        return told.updates is not None and self._device in told.updates
+
+    def _lacks_it(self, told: _Told) -> bool:
+        return told.updates is not None and self._device not in told.updates and self._is_collect_over(told)
+
+
+def _devices(listed: object) -> frozenset[int] | None:
+    if not isinstance(listed, list):
+        return None
+    return frozenset(device for device in listed if isinstance(device, int))  # pyright: ignore[reportUnknownVariableType]  # JSON
