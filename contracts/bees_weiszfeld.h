@@ -1,6 +1,7 @@
 /* Geometric median by the smoothed Weiszfeld algorithm, which is RFA (Pillutla, Kakade and Harchaoui, "Robust
  * Aggregation for Federated Learning", IEEE Transactions on Signal Processing 2022): each step is the mean of the
- * rows, weighted by alpha_j / max(nu, distance of row j). It starts from w_g(t-1), which no liar has moved. */
+ * rows, weighted by alpha_j / max(nu, distance of row j). It starts from w_g(t-1), which no liar of this round can
+ * move. */
 #ifndef BEES_WEISZFELD_H
 #define BEES_WEISZFELD_H
 

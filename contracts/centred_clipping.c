@@ -1,8 +1,10 @@
 /* Centred clipping (Karimireddy, He and Jaggi, "Learning from History for Byzantine Robust Optimization", ICML 2021) of
  * the M most accurate updates. From v = w_g(t-1), each step is v + mean of (x_j - v) min(1, tau / |x_j - v|).
  *
- * The paper leaves the radius tau to the user. One that fits depends on the model and falls as training goes on, so by
- * default each step takes the lower median of the lengths |x_j - v|, which a minority of liars cannot move far. */
+ * In the paper, v is the previous aggregate of momenta, in one step; here devices send models, so the previous step is
+ * taken for zero, and there are more steps instead. The paper leaves the radius tau to the user. One that fits depends
+ * on the model and falls as training goes on, so by default each step takes the lower median of the lengths |x_j - v|,
+ * which a minority of liars cannot move far. Half of the updates can: if they are w_g(t-1) itself, it stays. */
 #include "bees_plain.h"
 #include "bees_points.h"
 #include "bees_select.h"

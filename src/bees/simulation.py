@@ -291,13 +291,13 @@ def _attack_columns(experiment: Experiment, t: int, physics: BlockPhysics, w_g: 
     """What attackers and lying servers have come to, by the names of a row; all of it is read off the chain."""
     adversary, chain = experiment.learning.adversary, experiment.chain
     outcome, closing = chain.state.outcome, chain.closing_state
-    arrived = np.flatnonzero(physics.arrives)
+    arrived, offloads = np.flatnonzero(physics.arrives), physics.decision.astype(np.bool_)
     selected = np.array(outcome.selected if outcome else (), dtype=np.int64)
     with experiment.timer("evaluate"):
         success = experiment.learning.backdoor_success(w_g)
     columns = {
-        "attacking_devices": int(adversary.among(arrived, t).sum()),
-        "attackers_selected": int(adversary.among(selected, t).sum()),
+        "attacking_devices": int(adversary.harming(arrived, offloads[arrived], t).sum()),
+        "attackers_selected": int(adversary.harming(selected, offloads[selected], t).sum()),
         "backdoor_success": success,
     }
     if closing is None or closing.round != t:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["succeeds", "convicted", "delayed", "outvoted", "refused", "no effect"]
 
-HONEST_RUNS = 4
+HONEST_RUNS = 20
 """Seeds of honest runs: an attack delays if it is slower than all of them."""
 
 

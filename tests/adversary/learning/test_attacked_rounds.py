@@ -67,8 +67,14 @@ def test_whose_server_trains_sends_what_the_server_has_trained():
     def sent(*changes: str) -> Mapping[int, bytes]:
         return commitments(scenario("offloading.policy=offload", "attack.fraction=0.25", *changes))
 
+    def attacking(name: str) -> int:
+        return (
+            run("offloading.policy=offload", "attack.fraction=0.25", f"attack.name={name}").rounds[0].attacking_devices
+        )
+
     assert sent("attack.name=sign_flip") == sent()
     assert sent("attack.name=label_flip") != sent()
+    assert [attacking(name) for name in ("sign_flip", "label_flip")] == [0, 3]
 
 
 def test_flipped_steps_destroy_a_plain_average_that_learns_without():

@@ -68,6 +68,11 @@ class Adversary:
         """Which of these UEs attack in block t."""
         return np.isin(devices, self.attackers) & self.attacks_in(t)
 
+    def harming(self, devices: NDArray[np.integer], offloads: NDArray[np.bool_], t: int) -> NDArray[np.bool_]:
+        """Which of these UEs send something harmful in block t: of one that offloads, only its data can be poisoned."""
+        poisons = self.attack is not None and self.attack.poison is not None
+        return self.among(devices, t) & (~offloads | poisons)
+
     def rows(self, participants: NDArray[np.int64], t: int) -> NDArray[np.int64]:
         """The rows of the trainer's partition that these UEs train on in block t, in their order."""
         poisons = self.attack is not None and self.attack.poison is not None
