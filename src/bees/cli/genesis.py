@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bees.cli.console import AsJson, plain, print_json
+from bees.cli.node import needs_extra
 
 genesis = typer.Typer(name="genesis", help="Draft, sign and check the genesis of a real network.", no_args_is_help=True)
 
@@ -17,36 +18,49 @@ File = Annotated[Path, typer.Argument(help="The genesis file.")]
 @genesis.command()
 def new(
     out: Annotated[Path, typer.Argument(help="Where to write the draft; must not exist.")],
-    members: Annotated[
-        Path, typer.Option(help="TOML: [[servers]] public_key; [[devices]] public_key, server, samples.")
-    ],
+    members: Annotated[Path, typer.Option(help="TOML: the servers' cards; [[devices]] public_key, server, samples.")],
     scenario: Annotated[str, typer.Option(help="A preset or file: model, evaluation set, contract, phases.")] = "paper",
     override: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one knob.")] = None,
     model_out: Annotated[
         Path | None, typer.Option(help="Where to write w_g(0), which every node needs. Default: beside the draft.")
     ] = None,
+    block_s: Annotated[float, typer.Option(min=0.1, max=60, help="Pause between two blocks.")] = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Draft a genesis. Then every server signs it, one after the other: bees genesis sign.
 
+    Where the members file holds the cards of the servers (`bees keys server`), a list of their hosts is written beside
+    it and signed with it. Phases are those of a real network, 60 blocks for COLLECT, unless you --set them.
+
     Example: bees genesis new bees.genesis --members members.toml --scenario paper
     """
+    import time
+
     from bees.core.fixed_point import words_to_bytes
-    from bees.deployment.founding import draft_genesis, genesis_bytes, read_members
+    from bees.deployment.founding import draft_genesis, genesis_bytes, network_knobs, read_members
+    from bees.deployment.hosts import draft_hosts, hosts_bytes, hosts_path
     from bees.run_folder import new_file
     from bees.scenario_file import load_scenario
 
     listed = read_members(members)
-    draft = draft_genesis(load_scenario(scenario, override or []), listed)
+    knobs = network_knobs(len(listed.servers), len(listed.devices))
+    draft = draft_genesis(load_scenario(scenario, [*knobs, *(override or [])]), listed)
     model_path = model_out or out.with_name(f"{out.name}.model")
-    for path, data in ((model_path, words_to_bytes(draft.initial_model)), (out, genesis_bytes(draft.unsigned))):
+    files = [(model_path, words_to_bytes(draft.initial_model)), (out, genesis_bytes(draft.unsigned))]
+    hosts = draft_hosts(draft.genesis, listed, int(time.time()), round(block_s * 1000))
+    if hosts is not None:
+        files.insert(0, (hosts_path(out), hosts_bytes(hosts)))
+    for path, data in files:
         with new_file(path) as file:
             file.write(data)
     told = {"genesis": str(out), "model": str(model_path), "chain_id": draft.genesis.chain_id.hex()}
+    told["hosts"] = "" if hosts is None else str(hosts_path(out))
     if as_json:
         print_json(told)
         return
     plain(f"{out}: draft for {len(listed.servers)} servers and {len(listed.devices)} devices; {model_path}: w_g(0)")
+    if hosts is not None:
+        plain(f"{told['hosts']}: where the servers are; the three files go from hand to hand together")
     plain(f"chain {told['chain_id']}\nNow each server signs it with: bees genesis sign {out} --key FILE")
 
 
@@ -54,15 +68,21 @@ def new(
 def sign(
     file: File, key: Annotated[Path, typer.Option(help="The server's key file.")], as_json: AsJson = False
 ) -> None:
-    """Add a server's signature to the file. Look at it first: bees genesis check.
+    """Add a server's signature to the file, and to the hosts beside it. Look at them first: bees genesis check.
 
     Example: bees genesis sign bees.genesis --key server.key
     """
     from bees.deployment.founding import add_signature, genesis_bytes, read_draft, unsigned_servers
+    from bees.deployment.hosts import hosts_bytes, hosts_path, read_hosts, sign_hosts
     from bees.key_file import read_key_file
     from bees.run_folder import write_bytes
 
-    signed = add_signature(read_draft(file), read_key_file(key))
+    own = read_key_file(key)
+    signed = add_signature(read_draft(file), own)
+    hosts = read_hosts(file, signed.genesis)
+    if hosts is not None:
+        where = hosts_path(file)
+        write_bytes(where.parent, where.name, hosts_bytes(sign_hosts(hosts, signed.genesis, own)))
     write_bytes(file.parent, file.name, genesis_bytes(signed))
     missing = unsigned_servers(signed)
     if as_json:
@@ -73,19 +93,24 @@ def sign(
 
 @genesis.command()
 def check(file: File, as_json: AsJson = False) -> None:
-    """Show what a genesis says, and whether every server has signed it. Exit code 1 if not.
+    """Show what a genesis and the hosts beside it say, and whether every server has signed both. Exit code 1 if not.
 
     Example: bees genesis check bees.genesis
     """
     from bees.deployment.founding import read_draft, unsigned_servers
+    from bees.deployment.hosts import read_hosts, unsigned_hosts
     from bees.ledger.commitments import hash_contract
     from bees.ledger.genesis import check_genesis
 
     signed = read_draft(file)
+    told = signed.genesis
     missing = unsigned_servers(signed)
+    hosts = read_hosts(file, told)
+    if hosts is not None:
+        missing = tuple(sorted({*missing, *unsigned_hosts(hosts, told)}))
     if not missing:
         check_genesis(signed)
-    told = signed.genesis
+    places = [f"{host.comet} {host.peer_url}" for host in hosts.hosts.hosts] if hosts is not None else []
     if as_json:
         print_json(
             {
@@ -95,6 +120,7 @@ def check(file: File, as_json: AsJson = False) -> None:
                 "devices": [record.public_key.hex() for record in told.devices],
                 "model": told.model.name,
                 "contract": hash_contract(told.contract).hex(),
+                "hosts": places,
                 "unsigned": list(missing),
             }
         )
@@ -106,10 +132,39 @@ def check(file: File, as_json: AsJson = False) -> None:
         plain(f"model {told.model.name}, {told.model.update_bytes:,} bytes an update; M = {told.top_m}")
         plain(f"contract {hash_contract(told.contract).hex()}")
         for index, record in enumerate(told.servers):
-            plain(f"server {index} {record.public_key.hex()} {'UNSIGNED' if index in missing else 'signed'}")
+            place = f" {places[index]}" if places else ""
+            plain(f"server {index} {record.public_key.hex()}{place} {'UNSIGNED' if index in missing else 'signed'}")
         plain(_still(missing))
     if missing:
         raise typer.Exit(1)
+
+
+@genesis.command()
+def home(
+    file: File,
+    folder: Annotated[Path, typer.Argument(help="The server's folder, from `bees keys server`.")],
+    data: Annotated[str, typer.Option(help="Evaluation set: mnist, mnist-7x7 or an .npz file.")] = "mnist",
+    devices: Annotated[str, typer.Option(help="host:port to listen on for devices.")] = "0.0.0.0:7600",
+    certificate: Annotated[str, typer.Option(help="PEM file of this host's certificate.")] = "",
+    certificate_key: Annotated[str, typer.Option(help="PEM file of its private key.")] = "",
+    authority: Annotated[str, typer.Option(help="PEM file of the authority of the other certificates.")] = "",
+    rpc: Annotated[str, typer.Option(help="host:port where CometBFT answers the node.")] = "127.0.0.1:26657",
+    abci: Annotated[str, typer.Option(help="host:port where CometBFT finds the node.")] = "127.0.0.1:26658",
+    as_json: AsJson = False,
+) -> None:
+    """Make a host ready for `bees node`, once every server has signed: CometBFT's home, and node.toml.
+
+    Example: bees genesis home bees.genesis /var/lib/bees --data ours.npz
+    """
+    needs_extra()
+    from bees.deployment.host import CONFIG, Local, make_home
+
+    local = Local(devices, rpc, abci, data, certificate, certificate_key, authority)
+    server = make_home(file, folder, local)
+    if as_json:
+        print_json({"server": server, "config": str(folder / CONFIG)})
+    else:
+        plain(f"server {server} is ready: bees node --config {folder / CONFIG}")
 
 
 def _still(missing: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bees.cli.console import AsJson, plain, print_json
+from bees.cli.node import needs_extra
 
 keys = typer.Typer(name="keys", help="Make and show the private keys of servers and devices.", no_args_is_help=True)
 
@@ -26,6 +27,36 @@ def new(
     from bees.key_file import SEED_BYTES, write_key_file
 
     _print(path, write_key_file(path, secrets.token_bytes(SEED_BYTES)).public_key, as_json)
+
+
+@keys.command()
+def server(
+    folder: Annotated[Path, typer.Argument(help="The server's folder, to make.")],
+    host: Annotated[str, typer.Option(help="Name or address by which the other servers reach this host.")],
+    comet_port: Annotated[int, typer.Option(min=1, max=65535, help="Of CometBFT, for the other CometBFTs.")] = 26656,
+    peer_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the node, for the other nodes.")] = 7601,
+    plain_http: Annotated[
+        bool, typer.Option("--http", help="No TLS between the nodes: only in a network of your own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the folder of a server with all its private keys, and the card that the other servers need.
+
+    Hand server.toml to whoever drafts the genesis: it holds public keys and addresses, nothing that is secret.
+
+    Example: bees keys server /var/lib/bees --host edge0.example.org
+    """
+    needs_extra()
+    from bees.deployment.host import CARD, card_of, new_host
+
+    shown = f"[{host}]" if ":" in host else host
+    url = f"{'http' if plain_http else 'https'}://{shown}:{peer_port}"
+    card = card_of(new_host(folder, f"{shown}:{comet_port}", url))
+    if as_json:
+        print_json({"folder": str(folder), **card})
+    else:
+        plain(f"{folder}: private keys, which stay here, and {folder / CARD}, which all may see:")
+        plain((folder / CARD).read_text().rstrip())
 
 
 @keys.command()

@@ -16,7 +16,7 @@ import numpy as np
 
 from bees.core.errors import InputError
 from bees.core.fixed_point import words_to_bytes
-from bees.deployment.founding import NewDevice, NewMembers, NewServer, draft_genesis, genesis_bytes
+from bees.deployment.founding import NewDevice, NewMembers, NewServer, draft_genesis, genesis_bytes, network_knobs
 from bees.experiment import split_data
 from bees.key_file import SEED_BYTES, write_key_file
 from bees.ledger.genesis import sign_genesis
@@ -104,7 +104,7 @@ def lay(plan: Plan) -> Laid:
         OutputError: the folder exists.
         ScenarioError: the scenario contradicts itself.
     """
-    scenario = load_scenario(plan.scenario, [*_sizes(plan), *plan.overrides])
+    scenario = load_scenario(plan.scenario, [*network_knobs(plan.servers, plan.devices), *plan.overrides])
     if scenario.learning.selection_set != "test":
         problem = "a node scores on its dataset's test samples; put the samples to select by there"
         raise InputError("learning.selection_set", problem)
@@ -124,23 +124,6 @@ def lay(plan: Plan) -> Laid:
         device_folders=tuple(plan.folder / f"device{k}" for k in range(plan.devices)),
         urls=tuple(_url(plan, k, 0) for k in range(plan.servers)),
     )
-
-
-def _sizes(plan: Plan) -> list[str]:
-    each = max(1, 2 * -(-plan.devices // plan.servers))
-    return [
-        f"topology.servers={plan.servers}",
-        f"topology.devices={plan.devices}",
-        "topology.devices_per_server_min=1",
-        f"topology.devices_per_server_max={each}",
-        f"topology.server_capacity={each}",
-        f"ledger.top_m={min(10, plan.devices)}",
-        # A phase closes as soon as it is complete; these are for when somebody does not come.
-        "ledger.collect_heights=60",
-        "ledger.attest_heights=8",
-        "ledger.publish_heights=5",
-        f"ledger.publish_ranks={plan.servers}",
-    ]
 
 
 def _new_key(folder: Path, name: str) -> SigningKey:

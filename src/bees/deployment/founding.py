@@ -36,10 +36,18 @@ class NewServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A server to be.
 
     Attributes:
-        public_key: in hexadecimal digits.
+        public_key: of its BEES key, in hexadecimal digits.
+        validator_key: of its CometBFT, in hexadecimal digits.
+        peer_id: name of its CometBFT among peers.
+        comet: host:port where the other CometBFTs reach it.
+        peer_url: where the other servers pull updates from it.
     """
 
     public_key: str
+    validator_key: str = ""
+    peer_id: str = ""
+    comet: str = ""
+    peer_url: str = ""
 
 
 class NewDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +110,30 @@ def read_members(path: Path) -> NewMembers:
         raise InputError(str(path), f"is no list of members: {error}") from None
 
 
+def network_knobs(servers: int, devices: int) -> list[str]:
+    """What a real network changes in a scenario, as ``key=value``: who there is, and phases that leave time to train.
+
+    A phase closes as soon as it is complete; these lengths, in blocks, are for when somebody does not come.
+
+    Args:
+        servers: N.
+        devices: K.
+    """
+    each = max(1, 2 * -(-devices // servers))
+    return [
+        f"topology.servers={servers}",
+        f"topology.devices={devices}",
+        "topology.devices_per_server_min=1",
+        f"topology.devices_per_server_max={each}",
+        f"topology.server_capacity={each}",
+        f"ledger.top_m={min(10, devices)}",
+        "ledger.collect_heights=60",
+        "ledger.attest_heights=8",
+        "ledger.publish_heights=5",
+        f"ledger.publish_ranks={servers}",
+    ]
+
+
 def draft_genesis(scenario: Scenario, members: NewMembers, data: SplitData | None = None) -> Draft:
     """The genesis that a scenario and these keys stand for.
 
@@ -130,11 +162,11 @@ def draft_genesis(scenario: Scenario, members: NewMembers, data: SplitData | Non
         simulated,
         name=members.name or scenario.name,
         servers=tuple(
-            replace(record, public_key=_key(f"servers[{k}]", new.public_key))
+            replace(record, public_key=read_public_key(f"servers[{k}].public_key", new.public_key))
             for k, (record, new) in enumerate(zip(simulated.servers, members.servers, strict=True))
         ),
         devices=tuple(
-            replace(record, public_key=_key(f"devices[{k}]", new.public_key))
+            replace(record, public_key=read_public_key(f"devices[{k}].public_key", new.public_key))
             for k, (record, new) in enumerate(zip(simulated.devices, members.devices, strict=True))
         ),
     )
@@ -189,11 +221,16 @@ def genesis_bytes(signed: SignedGenesis) -> bytes:
     return encode(signed)
 
 
-def _key(where: str, text: str) -> bytes:
+def read_public_key(where: str, text: str) -> bytes:
+    """A public key from its hexadecimal digits.
+
+    Raises:
+        InputError: it is none; ``where`` is named.
+    """
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
     if len(key) != PUBLIC_KEY_BYTES:
-        raise InputError(f"{where}.public_key", f"{text[:80]!r} is no public key: `bees keys show` prints one")
+        raise InputError(where, f"{text[:80]!r} is no public key: `bees keys show` prints one")
     return key

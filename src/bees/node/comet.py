@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from base64 import b64encode
+import stat
+from base64 import b64decode, b64encode
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -13,18 +15,20 @@ from typing import TYPE_CHECKING
 import tomli_w
 from nacl.bindings import crypto_sign_seed_keypair
 
-from bees.core.errors import StorageError
+from bees.core.errors import KeyFileError, StorageError
 from bees.engines.disk import explain
+from bees.key_file import SEED_BYTES
 from bees.node.abci.adapter import comet_chain_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from bees.ledger.genesis import Genesis
 
 COMET_VERSION = "v0.38.21"
 _ADDRESS_BYTES = 20
+_VALIDATOR_KEY, _NODE_KEY = "config/priv_validator_key.json", "config/node_key.json"
 _EVIDENCE_AGE_NS = 48 * 3600 * 10**9
 
 
@@ -193,17 +197,66 @@ def write_home(
     Raises:
         StorageError: it cannot be written.
     """
+    write_keys(home, validator, node)
+    write_settings(home, settings, genesis)
+
+
+def write_keys(home: Path, validator: CometKey, node: CometKey) -> None:
+    """The keys of a home, and an empty record of the votes that were cast where there is none.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
     signer = {"address": validator.address, "pub_key": _public(validator.public_key), "priv_key": _private(validator)}
-    try:
+    with _in_words(home):
         for folder in (home, home / "config", home / "data"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(home / "config/config.toml", tomli_w.dumps(comet_config(settings)))
-        _write(home / "config/genesis.json", json.dumps(genesis, indent=2))
-        _write(home / "config/priv_validator_key.json", json.dumps(signer, indent=2))
-        _write(home / "config/node_key.json", json.dumps({"priv_key": _private(node)}))
+        _write(home / _VALIDATOR_KEY, json.dumps(signer, indent=2))
+        _write(home / _NODE_KEY, json.dumps({"priv_key": _private(node)}))
         signed = home / "data/priv_validator_state.json"
         if not signed.exists():  # it says which votes were cast, and must outlive everything
             _write(signed, json.dumps({"height": "0", "round": 0, "step": 0}))
+
+
+def write_settings(home: Path, settings: CometSettings, genesis: dict[str, object]) -> None:
+    """Write config.toml and genesis.json into a home that has its keys.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    with _in_words(home):
+        _write(home / "config/config.toml", tomli_w.dumps(comet_config(settings)))
+        _write(home / "config/genesis.json", json.dumps(genesis, indent=2))
+
+
+def read_keys(home: Path) -> tuple[CometKey, CometKey]:
+    """The keys of the validator and of the node in a home.
+
+    Raises:
+        KeyFileError: one cannot be read, others may read it, or it holds something else. What it holds is never told.
+    """
+    return _read_key(home / _VALIDATOR_KEY), _read_key(home / _NODE_KEY)
+
+
+def _read_key(path: Path) -> CometKey:
+    try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise KeyFileError(str(path), f"others may read it: chmod 600 {path}")
+        private = b64decode(json.loads(path.read_bytes())["priv_key"]["value"], validate=True)
+        key = CometKey.from_seed(private[:SEED_BYTES])
+    except OSError as error:
+        raise KeyFileError(str(path), f"cannot be read as a key: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise KeyFileError(str(path), "holds no Ed25519 key of CometBFT") from None
+    if private != key.private_key:
+        raise KeyFileError(str(path), "holds no Ed25519 key of CometBFT")
+    return key
+
+
+@contextmanager
+def _in_words(home: Path) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(str(home), explain(error)) from error
 

@@ -13,6 +13,7 @@ import structlog
 from bees.core.canonical import decode, encode
 from bees.core.errors import CodecError, InputError, StorageError
 from bees.node.certificates import HeaderSignature
+from bees.node.signature_pushes import SignaturePushes
 from bees.node.signed_requests import Request, sign_request
 from bees.transport.update_hasher import UpdateHasher
 
@@ -31,6 +32,8 @@ _CHUNK_BYTES = 64 * 1024
 _ANSWER_BYTES = 1 << 20
 """Of signatures: a hundred heights of a hundred servers."""
 _SIGNATURE_PATIENCE_S = 5.0
+_SIGNATURE_GRACE_S = 0.5
+"""For the other servers to answer, when one has given signatures."""
 _FULL_PAUSE_S = 30.0
 
 _log = structlog.get_logger("bees.node.peers")
@@ -90,6 +93,7 @@ class HttpPeers:
         """Close the session."""
         for task in self._pulling.values():
             task.cancel()
+        await self._pushes.stop()
         if self._http is not None:
             await self._http.close()
 
@@ -106,17 +110,8 @@ class HttpPeers:
         return await asyncio.shield(task)
 
     async def push_signature(self, signature: HeaderSignature) -> None:
-        """Give a signature to every other server; whoever misses it pulls it later."""
-        body = encode(signature)
-
-        async def give(server: int) -> None:
-            try:
-                async with asyncio.timeout(_SIGNATURE_PATIENCE_S):
-                    await self._ask(server, "POST", "/v1/signatures", body)
-            except (TimeoutError, aiohttp.ClientError, _UnhelpfulError) as error:
-                _log.debug("signature not given", server=server, height=signature.height, reason=str(error))
-
-        await asyncio.gather(*map(give, self.others))
+        """Have a signature given to every other server; whoever misses it pulls it later. It waits for none of them."""
+        self._pushes.push(encode(signature))
 
     async def pull_signatures(self, first_height: int, last_height: int) -> Sequence[HeaderSignature]:
         """What the other servers hold for some heights."""
@@ -130,8 +125,25 @@ class HttpPeers:
                 _log.debug("no signatures", server=server, reason=str(error))
                 return ()
 
-        answers = await asyncio.gather(*map(take, self.others))
-        return [signature for answer in answers for signature in answer]
+        asked = [asyncio.create_task(take(server)) for server in self.others]
+        try:
+            for answer in asyncio.as_completed(asked):
+                if await answer:
+                    # Whoever is cut off would have the others' signatures wait for as long as patience lasts.
+                    await asyncio.wait(asked, timeout=_SIGNATURE_GRACE_S)
+                    break
+        finally:
+            for task in asked:
+                task.cancel()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [signature for answer in answers if not isinstance(answer, BaseException) for signature in answer]
+
+    async def _give_signature(self, server: int, body: bytes) -> None:
+        try:
+            async with asyncio.timeout(_SIGNATURE_PATIENCE_S):
+                await self._ask(server, "POST", "/v1/signatures", body)
+        except (TimeoutError, aiohttp.ClientError, _UnhelpfulError) as error:
+            _log.debug("signature not given", server=server, reason=str(error))
 
     async def _fetch(self, wanted: WantedBlob) -> bytes | None:
         for server in wanted.sources:

@@ -143,7 +143,8 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
 def _made(name: str) -> Path:
     folder = Path(name)
     with typed_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        # Updates in it are secret while COLLECT is open.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
