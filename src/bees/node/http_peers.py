@@ -78,6 +78,7 @@ class HttpPeers:
         self._pulling: dict[bytes, asyncio.Task[bytes | None]] = {}
         self._http: aiohttp.ClientSession | None = None
         self._full_again_s = 0.0
+        self._pushes = SignaturePushes(self.others, self._give_signature)
 
     @property
     def others(self) -> tuple[int, ...]:
