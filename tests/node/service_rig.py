@@ -201,7 +201,8 @@ async def _node(folder: Path, server: int, port: int, peer_port: int, urls: tupl
     loop = DutyLoop(ledger, duties, _score, peers, store, metrics, api.entrusted, 3)
     api.hear, api.have_bytes = loop.hear, loop.wake
     device_server = GuardedServer(api.routes, section, metrics, frozenset({"/healthz", "/readyz", "/metrics"}))
-    peer_server = GuardedServer(PeerApi(ledger, store, metrics).routes, peer_section, metrics)
+    peer_api = PeerApi(ledger, store, metrics)
+    peer_server = GuardedServer(peer_api.routes, peer_section, metrics)
     await peers.start()
     await device_server.start()
     await peer_server.start()
@@ -212,6 +213,7 @@ async def _node(folder: Path, server: int, port: int, peer_port: int, urls: tupl
         peers=peers,
         journal=journal,
         api=api,
+        peer_api=peer_api,
         loop=loop,
         device_server=device_server,
         peer_server=peer_server,

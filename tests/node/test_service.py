@@ -265,6 +265,45 @@ def test_slow_malformed_and_hostile_requests_end_soon_and_in_json(tmp_path: Path
     asyncio.run(play())
 
 
+def test_one_device_takes_one_place_of_the_queue(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path, body_timeout_s=1.0) as net, aiohttp.ClientSession() as session:
+            signed, data = update_of(net, 0)
+            head = f"POST /v1/update HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+            reader, writer = await asyncio.open_connection("127.0.0.1", net.nodes[0].port)
+            writer.write(f"{head}Bees-Transaction: {write_header(signed)}\r\n\r\n".encode() + data[:3])
+            await asyncio.sleep(0.2)
+            status, told = await post(session, net.urls[0], signed, data)
+            assert (status, told["error"]) == (429, "TooManyRequestsError")
+            assert (await post(session, net.urls[0], *update_of(net, 1)))[0] == 202
+            assert b" 408 " in (await asyncio.wait_for(reader.read(-1), 5))[:20]
+            writer.close()
+            assert (await post(session, net.urls[0], signed, data))[0] == 202
+
+    asyncio.run(play())
+
+
+def test_a_server_gets_so_many_updates_at_once_and_signatures_are_small(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path) as net, aiohttp.ClientSession() as session:
+            signed, data = update_of(net, 0)
+            assert (await post(session, net.urls[0], signed, data))[0] == 202
+            await net.until(lambda state: state.phase is not Phase.COLLECT, pause_s=0)
+            path = f"/v1/blobs/{commit_to_update(0, 1, data).hex()}"
+            url, chain_id = net.nodes[0].peer_url, net.world.genesis.chain_id
+            for serving, status in ((15, 200), (16, 429)):
+                net.nodes[0].peer_api._serving[1] = serving
+                said = Request(1, 0, "GET", path, time.time_ns() // 10**6)
+                headers = sign_request(chain_id, net.world.server_keys[1], said)
+                async with session.get(url + path, headers=headers) as answer:
+                    assert answer.status == status
+            assert net.nodes[0].peer_api._serving[1] == 16
+            async with session.post(f"{url}/v1/signatures", data=bytes(2000)) as answer:
+                assert (answer.status, (await answer.json())["error"]) == (400, "MalformedRequestError")
+
+    asyncio.run(play())
+
+
 def test_one_peer_cannot_ask_without_end(tmp_path: Path):
     async def play() -> None:
         async with network(tmp_path, requests_per_second=1.0, burst=5) as net, aiohttp.ClientSession() as session:

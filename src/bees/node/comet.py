@@ -115,6 +115,8 @@ def comet_config(settings: CometSettings) -> dict[str, object]:
             "persistent_peers": ",".join(settings.peers),
             # The servers of a chain are known by name; nobody else is to be found or to be let in.
             "pex": False,
+            "unconditional_peer_ids": ",".join(peer.partition("@")[0] for peer in settings.peers),
+            "max_num_inbound_peers": 0,
             "addr_book_strict": not settings.is_local,
             "allow_duplicate_ip": settings.is_local,
             "persistent_peers_max_dial_period": "2s" if settings.is_local else "30s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,11 +21,13 @@ from bees.ledger.state import Phase
 from bees.ledger.transactions import Update, author_key
 from bees.ledger.transition import apply_transaction
 from bees.node.limits import Queue
+from bees.node.sending import send
 from bees.transport.bodies import TRANSACTION_HEADER, ModelAnswer, describe_round, read_commitment, read_header
 from bees.transport.refusals import (
     MalformedRequestError,
     NoLengthError,
     NotYetError,
+    TooManyRequestsError,
     TooSlowError,
     WrongBytesError,
     WrongLengthError,
@@ -32,7 +35,7 @@ from bees.transport.refusals import (
 from bees.transport.update_hasher import UpdateHasher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     import msgspec
 
@@ -78,6 +81,7 @@ class DeviceApi:
         self._metrics = metrics
         self._uploads = Queue(section.uploads_at_once, section.uploads_waiting)
         self._entrusted: dict[tuple[int, int], Signed] = {}
+        self._uploading: set[int] = set()
         self._taken: dict[int, list[int]] = {}
         self._answer: tuple[int, bytes] | None = None
         self._told: tuple[tuple[int, bool], bytes] | None = None
@@ -150,7 +154,7 @@ class DeviceApi:
                 break
         return web.Response(body=self._described(), content_type="application/json")
 
-    async def _model(self, _: web.Request) -> web.Response:
+    async def _model(self, request: web.Request) -> web.StreamResponse:
         state = self._ledger.state
         if self._answer is None or self._answer[0] != state.round:
             proof = self._proved(state)
@@ -160,7 +164,7 @@ class DeviceApi:
                 raise NotYetError(f"this node does not hold w_g({state.round - 1}) yet; ask another one") from None
             answer = ModelAnswer(state.genesis.chain_id, state.round, state.model, proof, words)
             self._answer = state.round, encode(answer)
-        return web.Response(body=self._answer[1], content_type=_BINARY)
+        return await send(request, self._answer[1])
 
     async def _update(self, request: web.Request) -> web.Response:
         """Take an update: who, when and how long are checked before a byte of it is read, and the hash while it is."""
@@ -174,9 +178,10 @@ class DeviceApi:
             raise NoLengthError("an update needs a Content-Length")
         if request.content_length != size:
             raise WrongLengthError(f"an update of this model has {size} bytes, not {request.content_length}")
-        async with self._uploads.place():
-            if body.commitment not in self._store:
-                await self._receive(request, body, size)
+        with self._one_at_a_time(body):
+            async with self._uploads.place():
+                if body.commitment not in self._store:
+                    await self._receive(request, body, size)
         self._metrics.uploads.inc()
         self._metrics.uploaded_bytes.inc(size)
         if is_on_chain:
@@ -223,6 +228,17 @@ class DeviceApi:
         apply_transaction(replace(state, height=state.height + 1), body, self._ledger.executor)
         if self._entrusted.get((body.device, body.round), signed) != signed:
             raise DuplicateError("Update", body.device)
+
+    @contextmanager
+    def _one_at_a_time(self, body: Update) -> Generator[None]:
+        """One upload of each device: else a slow one could take all places."""
+        if body.device in self._uploading:
+            raise TooManyRequestsError(f"an update of device {body.device} is on its way already")
+        self._uploading.add(body.device)
+        try:
+            yield
+        finally:
+            self._uploading.discard(body.device)
 
     async def _receive(self, request: web.Request, body: Update, size: int) -> None:
         hasher = UpdateHasher(body.device, body.round)

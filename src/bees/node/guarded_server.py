@@ -72,7 +72,13 @@ class GuardedServer:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                self._make_protocol, host.strip("[]"), int(port), ssl=context, backlog=1024
+                self._make_protocol,
+                host.strip("[]"),
+                int(port),
+                ssl=context,
+                # Who does not finish the handshake is not counted as a connection yet.
+                ssl_handshake_timeout=self._section.header_timeout_s if context else None,
+                backlog=1024,
             )
         except (OSError, OverflowError) as error:
             raise InputError(self._section.listen, f"cannot be listened on: {error}") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -11,9 +13,10 @@ from bees.core.canonical import decode, encode
 from bees.core.errors import CodecError
 from bees.ledger.state import Phase
 from bees.node.certificates import HeaderSignature
+from bees.node.sending import send
 from bees.node.signed_requests import check_request
 from bees.transport.bodies import read_commitment
-from bees.transport.refusals import MalformedRequestError, UnknownBlobError
+from bees.transport.refusals import MalformedRequestError, TooManyRequestsError, TooSlowError, UnknownBlobError
 
 if TYPE_CHECKING:
     from bees.node.blob_store import DiskBlobStore
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 _BINARY = "application/octet-stream"
 _DIGITS = 18
+_SIGNATURE_BYTES = 1024
+_SIGNATURE_S = 5.0
+_BLOBS_AT_ONCE = 16
+"""To one server: each stands in memory while it is sent."""
 
 
 class PeerApi:
@@ -38,6 +45,7 @@ class PeerApi:
         self._ledger = ledger
         self._store = store
         self._metrics = metrics
+        self._serving: Counter[int] = Counter()
 
     @property
     def routes(self) -> list[tuple[str, str, Handler]]:
@@ -48,17 +56,29 @@ class PeerApi:
             ("GET", "/v1/signatures", self._signatures),
         ]
 
-    async def _blob(self, request: web.Request) -> web.Response:
-        self._check(request)
+    async def _blob(self, request: web.Request) -> web.StreamResponse:
+        sender = self._check(request)
         commitment = read_commitment(request.match_info["commitment"])
         data = None if self._is_secret(commitment) else self._ledger.read_blob(commitment)
         if data is None:
             raise UnknownBlobError(f"update {commitment.hex()[:16]} is not here, or still secret")
-        self._metrics.served_bytes.inc(len(data))
-        return web.Response(body=data, content_type=_BINARY)
+        if self._serving[sender] >= _BLOBS_AT_ONCE:
+            raise TooManyRequestsError(f"{_BLOBS_AT_ONCE} updates are on their way to server {sender} already")
+        self._serving[sender] += 1
+        try:
+            return await send(request, data)
+        finally:
+            self._serving[sender] -= 1
+            self._metrics.served_bytes.inc(len(data))
 
     async def _take_signature(self, request: web.Request) -> web.Response:
-        body = await request.read()
+        if request.content_length is None or request.content_length > _SIGNATURE_BYTES:
+            raise MalformedRequestError(f"a signature is announced by a Content-Length, of {_SIGNATURE_BYTES} at most")
+        try:
+            async with asyncio.timeout(_SIGNATURE_S):
+                body = await request.read()
+        except TimeoutError:
+            raise TooSlowError(f"the signature did not come within {_SIGNATURE_S:g} s") from None
         self._check(request, body)
         try:
             signature = decode(body, HeaderSignature)
