@@ -261,17 +261,20 @@ class Devices:
         refused: what kept an update from being handed in.
     """
 
-    def __init__(self, network: RandomNetwork, first: Sequence[int] | None = None) -> None:
+    def __init__(self, network: RandomNetwork, known: Sequence[Sequence[int]] | None = None) -> None:
         """Start them.
 
         Args:
             network: whose nodes they ask.
-            first: for each device the server that it asks first; its nearest, unless this is given.
+            known: for each device the servers that it asks, in their order; all, unless this is given.
         """
         self.handed_in: list[tuple[int, int]] = []
         self.refused: list[str] = []
         self._network = network
-        self._first = first or [record.server for record in network.world.genesis.devices]
+        servers = len(network.addresses)
+        self._known = known or [
+            [(record.server + k) % servers for k in range(servers)] for record in network.world.genesis.devices
+        ]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="devices")
         self._folder = network.folder / "devices"
@@ -298,10 +301,9 @@ class Devices:
         await asyncio.gather(*(self._take_part(k) for k in range(len(self._network.world.device_seeds))))
 
     async def _take_part(self, index: int) -> None:
-        world, urls = self._network.world, list(self._network.urls)
+        world, urls = self._network.world, [self._network.urls[k] for k in self._known[index]]
         key = SigningKey.from_seed(world.device_seeds[index])
         async with AsyncDevice(urls, key, world.signed, self._folder / f"{index}.db", timeout_s=40) as device:
-            device.prefer(urls[self._first[index]])
             while True:
                 open_round = await device.next_round()
                 arrays = drawn_update(index, open_round.round, len(world.initial_model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 # Tests are no package; this lets them share the modules that stand beside them.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,7 +32,7 @@ from campaigns.random_network import Devices, RandomNetwork, direct, local_addre
 from campaigns.random_world import random_world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from network_rig import Links
 
@@ -209,16 +211,20 @@ def make_net(needs_comet: None) -> Iterator[Callable[..., TinyNet]]:
 def make_network(needs_comet: None) -> Iterator[Callable[..., RandomNetwork]]:
     """Makes networks of whole nodes with devices, and ends them."""
     with ExitStack() as stack:
-        # A unix socket's path must be short, which pytest's own folders are not.
+        # Devices complain of every node that does not answer, which is what these tests are about.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+        stack.callback(structlog.reset_defaults)
         folder = Path(tempfile.mkdtemp(prefix="bees-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
 
-        def make(links: Links | None = None, devices: int = 4, **world: Any) -> RandomNetwork:
+        def make(
+            links: Links | None = None, devices: int = 4, known: Sequence[Sequence[int]] | None = None, **world: Any
+        ) -> RandomNetwork:
             addresses = links.addresses if links else local_addresses(4)
             route = links.route if links else direct(addresses)
             net = RandomNetwork(folder / "net", random_world(4, devices, 256, **world), addresses, route)
             stack.callback(net.close)
-            stack.callback(Devices(net).close)
+            stack.callback(Devices(net, known).close)
             return net
 
         yield make

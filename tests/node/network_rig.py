@@ -14,14 +14,18 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.request import urlopen
 
+from bees.contract.vm import VirtualMachine
 from bees.engines.audit import iter_chain, verify_chain
 from bees.engines.chain_file import ChainReader
-from campaigns.random_network import Address, direct, free_ports, local_addresses
+from bees.ledger.aggregation import ContractExecutor
+from bees.ledger.replay import replay
+from campaigns.random_network import Address, direct, local_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from campaigns.random_network import RandomNetwork
 
@@ -274,6 +278,15 @@ def transactions(path: Path) -> list[Signed]:
     return [signed for entry in iter_chain(path) for signed in entry.block.batch.transactions]
 
 
+def states(network: RandomNetwork, server: int) -> list[State]:
+    """The state after each block of a chain file, which is replayed for it."""
+    world = network.world
+    with ChainReader(network.chain(server)) as reader:
+        executor = ContractExecutor(VirtualMachine(world.genesis.virtual_machine), reader.blob, world.initial_model)
+        stored = ((row.block, row.commit) for row in reader.blocks())
+        return [audited.state for audited in replay(world.signed, stored, executor)]
+
+
 def check_chains(network: RandomNetwork, servers: Iterable[int] = range(4)) -> list[list[bytes]]:
     """All chain files verify, and are equal as far as both go; the blocks of each."""
     chains = [blocks(network.chain(k)) for k in servers]
@@ -294,7 +307,7 @@ __all__ = [
     "blocks",
     "certified_height",
     "check_chains",
-    "free_ports",
+    "states",
     "told_json",
     "told_metrics",
     "told_round",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from network_rig import (
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from campaigns.random_network import RandomNetwork
+
+BYZANTINE_NODE = Path(__file__).with_name("byzantine_node.py")
 
 
 def test_two_of_four_killed_halt_the_network_without_a_fork_and_it_goes_on_when_one_returns(
@@ -61,3 +64,23 @@ def test_two_of_four_killed_halt_the_network_without_a_fork_and_it_goes_on_when_
     assert published[-1] >= stood_at
     assert not any(isinstance(body, Evidence) for body in bodies)  # nobody has answered a duty twice
     assert convicted == [0] * 4
+
+
+def test_a_node_whose_app_hash_differs_stops_by_itself_and_says_so_in_a_line(
+    make_network: Callable[..., RandomNetwork],
+):
+    net = make_network()
+    net.start_node(3, entry=BYZANTINE_NODE, options=["another state"])
+    net.start(0, 1, 2)
+    net.start_comet(3)
+    assert net.nodes[3].wait(60) == 1, net.logs()
+    assert net.comets[3].wait(60) is not None  # it does not go on without its ledger
+    log = (net.home(3) / "node.log").read_text()
+    (line,) = [line for line in log.splitlines() if line.startswith("bees: ")]
+    assert line.startswith("bees: block 7: app hash differs from the chain's: servers ")
+    assert "Traceback" not in log
+    stood_at = told_round(net, 0)
+    assert stood_at is not None
+    wait_round(net, stood_at["round"] + 2, 0, 1, 2)
+    net.close()
+    check_chains(net, range(3))
