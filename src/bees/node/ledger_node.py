@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bees.core.errors import DivergedError, EngineError, GenesisError, MissingBlobError
+from bees.core.errors import EngineError, GenesisError, MissingBlobError
 from bees.core.fixed_point import words_to_bytes
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.application import Application
 from bees.ledger.block import block_id
-from bees.ledger.proofs import prove_model
 from bees.node.abci.adapter import Adapter
 from bees.node.abci.server import AbciServer
 from bees.node.certificates import SignedHeaders
+from bees.node.certified_chain import CertifiedBlock, CertifiedChain
 from bees.node.certifier import Certifier
 from bees.node.chain_keeper import ChainKeeper
 from bees.node.comet_client import CometClient
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bees.contract.vm import VirtualMachine
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
-    from bees.ledger.block import Block, Commit
+    from bees.ledger.block import Block
     from bees.ledger.genesis import Genesis, SignedGenesis
     from bees.ledger.merkle import MerklePath
     from bees.ledger.proofs import ModelProof
@@ -73,21 +73,6 @@ class LedgerSettings:
     message_limit_bytes: int = 64 << 20
 
 
-@dataclass(frozen=True)
-class CertifiedBlock:
-    """The newest block with a certificate.
-
-    Attributes:
-        block: header and transactions.
-        commit: signatures of more than 2N/3 servers.
-        state: after it.
-    """
-
-    block: Block
-    commit: Commit
-    state: State
-
-
 class LedgerNode:
     """One per process; every method runs on the asyncio loop on which ``start`` was called.
 
@@ -99,7 +84,6 @@ class LedgerNode:
         blobs: as handed in. Of rounds before ``certified.state.round - 1`` they may be pruned: what contracts read
             is in the chain file then.
         comet: the RPC of CometBFT.
-        certified: the newest certified block, or None before the first.
         last_block: the newest decided block (it may not be certified yet), or None before the first.
     """
 
@@ -135,10 +119,8 @@ class LedgerNode:
             patience_s=settings.proposal_patience_s,
             pause_s=settings.fetch_pause_s,
         )
-        self.certified: CertifiedBlock | None = None
         self.last_block: Block | None = None
-        self._proof: tuple[int, ModelProof] | None = None
-        self._replay()
+        newest = self._replay()
         self._certifier = Certifier(
             genesis=signed.genesis,
             server=server,
@@ -149,12 +131,11 @@ class LedgerNode:
             pull_after_s=settings.pull_after_s,
             certified=self._keeper.height,
         )
+        self._chain = CertifiedChain(signed.genesis, self._keeper, self._certifier, self._judge, self.read_blob, newest)
         self.comet = CometClient(settings.comet_rpc)
         self._server = AbciServer(settings.abci_address, Adapter(self), self.fail, settings.message_limit_bytes)
         self._executed: Block | None = None
-        self._states: dict[int, tuple[Block, State, tuple[WantedBlob, ...]]] = {}
         self._block_callbacks: list[Callable[[State], None]] = []
-        self._certified_callbacks: list[Callable[[CertifiedBlock], None]] = []
         self._transaction_callbacks: list[Callable[[Signed], None]] = []
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
@@ -169,7 +150,7 @@ class LedgerNode:
             EngineError: the ABCI address cannot be listened on.
         """
         await self._server.start()
-        for loop in (self._certifier.push_loop(), self._certify_loop()):
+        for loop in (self._certifier.push_loop(), self._chain.run(lambda: self.height)):
             self._tasks.append(asyncio.create_task(self._guard(loop)))
         _log.info("ledger started", height=self.height, app_hash=self.app_hash.hex()[:16], abci=self.abci_address)
 
@@ -209,6 +190,11 @@ class LedgerNode:
     def counts(self) -> Counts:
         """What happened since the start, for metrics."""
         return self._judge.counts
+
+    @property
+    def certified(self) -> CertifiedBlock | None:
+        """The newest certified block, or None before the first."""
+        return self._chain.newest
 
     @property
     def certified_height(self) -> int:
@@ -273,7 +259,7 @@ class LedgerNode:
 
     def on_certified(self, callback: Callable[[CertifiedBlock], None]) -> None:
         """Call back after every certified block."""
-        self._certified_callbacks.append(callback)
+        self._chain.on_certified(callback)
 
     def on_transaction(self, callback: Callable[[Signed], None]) -> None:
         """Call back for every authentic transaction that reaches the mempool, also one that is refused."""
@@ -284,12 +270,7 @@ class LedgerNode:
 
         ``certified.state`` may be a block behind ``state``: serve devices from it.
         """
-        newest = self.certified
-        if newest is None or newest.state.outcome is None:
-            return None
-        if self._proof is None or self._proof[0] != newest.state.height:
-            self._proof = (newest.state.height, prove_model(newest.state, newest.block.header, newest.commit))
-        return self._proof[1]
+        return self._chain.proof()
 
     def take_signature(self, signature: HeaderSignature) -> bool:
         """Take in another server's signature; returns whether it was of use. One that is forged changes nothing."""
@@ -335,9 +316,8 @@ class LedgerNode:
         self._judge.follow(block_id(block.header))
         if self.state.round > before.round and self.state.model not in self.executor.models:
             await self._judge.learn_model(before)
-        self._states[self.height] = (block, self.state, self._keeper.follow(block.batch))
         self.last_block = block
-        self._certifier.decide(block.header)
+        self._chain.decide(block, self.state)
         for callback in self._block_callbacks:
             callback(self.state)
 
@@ -349,54 +329,17 @@ class LedgerNode:
         for callback in self._transaction_callbacks:
             callback(signed)
 
-    def _replay(self) -> None:
-        """Take in the chain file, and the words of each w_g as it goes."""
-        before = self.state
+    def _replay(self) -> CertifiedBlock | None:
+        """Take in the chain file, and the words of each w_g as it goes; its last block, or None."""
+        before, newest = self.state, None
         for audited in self._keeper.replay(self._application):
             if audited.state.round > before.round and audited.state.model not in self.executor.models:
                 with suppress(MissingBlobError):
                     self.executor.run(before)
             before = audited.state
-            self.certified, self.last_block = (
-                CertifiedBlock(audited.block, audited.commit, audited.state),
-                audited.block,
-            )
+            newest, self.last_block = CertifiedBlock(audited.block, audited.commit, audited.state), audited.block
             self._judge.follow(audited.commit.block_id)
-
-    async def _certify_loop(self) -> None:
-        """Append what has a certificate, in order; pull signatures for what waits too long."""
-        while True:
-            height = self._keeper.height + 1
-            self._check_agreement(height)
-            commit = self._certifier.certificate(height)
-            if commit is None:
-                await self._certifier.wait_for_more(self.height)
-            else:
-                await self._append(height, commit)
-                await asyncio.sleep(0)  # hundreds may be complete at once, and CometBFT must not wait for all of them
-
-    async def _append(self, height: int, commit: Commit) -> None:
-        block, state, wanted = self._states[height]
-        blobs: dict[bytes, bytes] = {}
-        for update in wanted:
-            data = self.read_blob(update.commitment)
-            while data is None:
-                if not await self._judge.obtain(update):
-                    await asyncio.sleep(1)
-                data = self.read_blob(update.commitment)
-            blobs[update.commitment] = data
-        self._keeper.append(block, commit, blobs)
-        del self._states[height]
-        self._certifier.forget(height)
-        self.certified = CertifiedBlock(block, commit, state)
-        for callback in self._certified_callbacks:
-            callback(self.certified)
-
-    def _check_agreement(self, height: int) -> None:
-        others = self._certifier.dissenters(height)
-        if len(others) > len(self.genesis.servers) - self.genesis.commit_quorum:
-            who = ", ".join(str(k) for k in others)
-            raise DivergedError(f"servers {who} have signed another header than this server computes", height)
+        return newest
 
     async def _guard(self, loop: Coroutine[Any, Any, None]) -> None:
         try:
