@@ -10,14 +10,15 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from bees.core.canonical import decode, encode
-from bees.core.errors import CodecError, InputError
+from bees.core.canonical import encode
+from bees.core.errors import InputError
 from bees.core.fixed_point import quantise
 from bees.core.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, is_signed_by
 from bees.experiment import split_data
 from bees.founding import Members, Task, found
 from bees.learning.models import build_model, initial_weights
 from bees.ledger.genesis import SignedGenesis, sign_genesis
+from bees.transport.genesis_file import read_genesis_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,12 +206,7 @@ def read_draft(path: Path) -> SignedGenesis:
     Raises:
         InputError: it cannot be read, or is no genesis.
     """
-    try:
-        signed = decode(path.read_bytes(), SignedGenesis)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
-    except CodecError as error:
-        raise InputError(str(path), f"is no genesis: {error}") from None
+    signed = read_genesis_file(path)
     if len(signed.signatures) != len(signed.genesis.servers):
         raise InputError(str(path), "has another number of signatures than of servers")
     return signed

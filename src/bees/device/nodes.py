@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import aiohttp
@@ -11,6 +10,7 @@ import msgspec
 import structlog
 
 from bees.core.errors import CodecError, InputError, NetworkError, ProofError
+from bees.transport.trust import trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,7 +84,7 @@ class Nodes:
                 raise InputError("node_urls", f"{url!r} is no URL, such as http://127.0.0.1:7600")
         self._urls = [url.rstrip("/") for url in urls]
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S)
-        self._ssl = _trust(authority)
+        self._ssl = trust(authority)
         self._http: aiohttp.ClientSession | None = None
 
     @property
@@ -155,12 +155,3 @@ class Nodes:
                 return Answer(url, answer.status, bytes(data))
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             raise NetworkError(url, str(error) or type(error).__name__) from error
-
-
-def _trust(authority: str | None) -> ssl.SSLContext | bool:
-    if authority is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=authority)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(authority, f"is no authority's certificate: {error}") from None

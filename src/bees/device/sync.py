@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from bees.core.canonical import decode
-from bees.core.errors import CodecError, InputError
+from bees.core.errors import InputError
 from bees.core.keys import SigningKey
 from bees.device.client import AsyncDevice
 from bees.key_file import read_key_file
 from bees.ledger.genesis import SignedGenesis
+from bees.transport.genesis_file import read_genesis_file
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -62,7 +62,7 @@ class Device:
         self._device = AsyncDevice(
             urls,
             key if isinstance(key, SigningKey) else read_key_file(Path(key)),
-            genesis if isinstance(genesis, SignedGenesis) else _read_genesis(Path(genesis)),
+            genesis if isinstance(genesis, SignedGenesis) else read_genesis_file(Path(genesis)),
             _journal_of(key, journal),
             authority=authority,
             timeout_s=timeout_s,
@@ -135,12 +135,3 @@ def _journal_of(key: SigningKey | Path | str, journal: Path | str | None) -> Pat
     if isinstance(key, SigningKey):
         raise InputError("journal", "name a file that remembers what was signed: a key in memory has none beside it")
     return Path(f"{key}.journal")
-
-
-def _read_genesis(path: Path) -> SignedGenesis:
-    try:
-        return decode(path.read_bytes(), SignedGenesis)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
-    except CodecError as error:
-        raise InputError(str(path), f"is no genesis: {error}") from None

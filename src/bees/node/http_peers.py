@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from bees.core.errors import CodecError, InputError, StorageError
 from bees.node.certificates import HeaderSignature
 from bees.node.signature_pushes import SignaturePushes
 from bees.node.signed_requests import Request, sign_request
+from bees.transport.trust import trust
 from bees.transport.update_hasher import UpdateHasher
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class HttpPeers:
         self._section = section
         self._store = store
         self._metrics = metrics
-        self._ssl = _trust(section)
+        self._ssl = trust(section.authority)
         self._places = asyncio.Semaphore(section.pulls_at_once)
         self._pulling: dict[bytes, asyncio.Task[bytes | None]] = {}
         self._http: aiohttp.ClientSession | None = None
@@ -208,12 +208,3 @@ class HttpPeers:
         headers = sign_request(self._genesis.chain_id, self._key, said)
         url = self._section.urls[server] + path
         return self._http.request(method, url, data=body or None, headers=headers, ssl=self._ssl, allow_redirects=False)
-
-
-def _trust(section: PeersSection) -> ssl.SSLContext | bool:
-    if not section.authority:
-        return True
-    try:
-        return ssl.create_default_context(cafile=section.authority)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(section.authority, f"is no authority's certificate: {error}") from None

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bees.contract.vm import VirtualMachine
-from bees.core.canonical import decode
-from bees.core.errors import CodecError, CometError, InputError
+from bees.core.errors import CometError, InputError
 from bees.core.fixed_point import bytes_to_words
 from bees.engines.chain_file import typed_errors
 from bees.key_file import read_key_file
@@ -30,6 +29,7 @@ from bees.node.ledger_node import LedgerNode, LedgerSettings
 from bees.node.metrics import Metrics
 from bees.node.peer_api import PeerApi
 from bees.node.scoring import Scorer
+from bees.transport.genesis_file import read_genesis_file
 from bees.transport.journal import DiskJournal
 
 if TYPE_CHECKING:
@@ -53,12 +53,7 @@ def read_genesis(path: Path) -> SignedGenesis:
         InputError: it cannot be read, or is no genesis.
         GenesisError: it contradicts itself, or a server has not signed it.
     """
-    try:
-        signed = decode(path.read_bytes(), SignedGenesis)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
-    except CodecError as error:
-        raise InputError(str(path), f"is no genesis: {error}") from None
+    signed = read_genesis_file(path)
     check_genesis(signed)
     return signed
 
