@@ -94,6 +94,8 @@ class RandomNetwork:
         addresses: of the servers.
         route: host:port by which a server reaches another's ``peer`` or ``p2p``.
         commit_s: CometBFT's pause after a block.
+        propose_s: how long a CometBFT waits for a proposal.
+        peers_timeout_s: how long a node waits for another one.
         nodes, comets: the processes that were started, by server.
     """
 
@@ -102,6 +104,7 @@ class RandomNetwork:
     addresses: list[Address]
     route: Callable[[int, int, str], str]
     commit_s: float = 0.2
+    propose_s: float = 1.0
     peers_timeout_s: float = 5.0
     nodes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict["int", "subprocess.Popen[bytes]"])
     comets: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict["int", "subprocess.Popen[bytes]"])
@@ -229,7 +232,8 @@ class RandomNetwork:
             rpc_address=f"tcp://127.0.0.1:{address.rpc}",
             peers=tuple(f"{names[k].node_id}@{self.route(server, k, 'p2p')}" for k in self._others(server)),
             commit_s=self.commit_s,
-            propose_s=2,
+            # How long the others wait for a proposer that is down or cut off.
+            propose_s=self.propose_s,
             vote_s=0.5,
             metrics_address=f"{address.host}:{address.metrics}",
             is_local=True,

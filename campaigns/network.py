@@ -1,0 +1,237 @@
+"""Round time and bytes on the wire of a real network: n servers and models of several sizes, on one machine.
+
+Only the network and the ledger are measured. Compute is left out: updates are drawn, not trained, and scores are drawn
+from an update's bytes, not evaluated. All else is real: ``bees node`` and CometBFT as processes, devices by
+``bees.device``, uploads, pulls, contracts, blocks, certificates, disks.
+
+Each row is one network, which runs from its genesis until enough rounds are over; the first is not counted. Rows are
+written down one by one: interrupted, the same command goes on where it was.
+
+Example: ``python -m campaigns.network --servers 4 --model-kb 80 --model-kb 1000 --rounds 5``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.request import urlopen
+
+import structlog
+import typer
+
+from bees.cli.console import plain
+from bees.ledger.genesis import PhaseLengths
+from campaigns.evidence import EVIDENCE, ROOT, revision, write_evidence
+from campaigns.random_network import Devices, RandomNetwork, direct, local_addresses
+from campaigns.random_world import random_world
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROFILED_NODE = ROOT / "campaigns" / "profiled_node.py"
+PHASES = PhaseLengths(collect=400, attest=200, publish=100, publish_ranks=4)
+"""Long enough for the slowest: a phase closes as soon as it is complete."""
+
+_WORD_BYTES = 4
+_PHASES = ("collect", "attest", "publish")
+_PAUSE_S = 0.02
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def main(
+    servers: Annotated[list[int], typer.Option(min=1, help="n; may be given more than once.")] = [4, 7, 13],  # noqa: B006
+    model_kb: Annotated[list[int], typer.Option(min=1, help="Size of the model, in KB of 1000 bytes.")] = [  # noqa: B006
+        80,
+        1000,
+        25_000,
+    ],
+    devices: Annotated[int, typer.Option(min=1, help="K.")] = 12,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that are counted.")] = 5,
+    patience_s: Annotated[float, typer.Option(min=1, help="For a row, before it is given up.")] = 600,
+    folder: Annotated[Path | None, typer.Option(help="Keeps rows. Default: runs/network-<commit>.")] = None,
+    evidence: Annotated[Path, typer.Option(help="Where the evidence is written.")] = EVIDENCE,
+) -> None:
+    """Measure all rows that are not measured yet, and write the evidence."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    folder = folder or ROOT / "runs" / f"network-{str(revision()['commit'])[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, Any] = {}
+    for kilobytes in model_kb:
+        for count in servers:
+            name = f"n{count}-k{devices}-{kilobytes}kb-r{rounds}"
+            path = folder / f"{name}.json"
+            if not path.exists():
+                row = measure(count, devices, kilobytes, rounds, patience_s)
+                draft = path.with_suffix(".part")
+                draft.write_text(json.dumps(row, indent=2, sort_keys=True))
+                draft.replace(path)
+            rows[name] = json.loads(path.read_text())
+            plain(f"{name}: {rows[name]['round_s']['median']} s per round, {rows[name]['saturated']}")
+    command = shlex.join(["python", "-m", "campaigns.network", *sys.argv[1:]])
+    told = "updates are drawn and scores too: only the network and the ledger are measured, without training or scoring"
+    file = write_evidence("network_faults", command, {"left_out": told, "rows": rows}, evidence)
+    plain(str(file.name))
+
+
+def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s: float) -> dict[str, Any]:
+    """One row: a network from its genesis until ``rounds`` rounds after the first are closed.
+
+    Raises:
+        TimeoutError: they are not, within the patience.
+    """
+    load_before = os.getloadavg()
+    world = random_world(servers, devices, kilobytes * 1000 // _WORD_BYTES, phases=PHASES)
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="bees-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        addresses = local_addresses(servers)
+        net = RandomNetwork(folder / "net", world, addresses, direct(addresses), propose_s=30, peers_timeout_s=60)
+        stack.callback(net.close)
+        net.start(entry=PROFILED_NODE)
+        stack.callback(Devices(net).close)
+        seen = _Watch(net)
+        # In PUBLISH all bytes of a round are where they must be, and none of the next has left.
+        seen.until(1, "publish", patience_s)
+        before, began = _snapshot(net), time.monotonic()
+        seen.until(1 + rounds, "publish", patience_s)
+        took_s, after = time.monotonic() - began, _snapshot(net)
+        seen.until(2 + rounds, "collect", patience_s)
+    spent = {name: after[name] - before.get(name, 0.0) for name in after}
+    return {
+        "servers": servers,
+        "devices": devices,
+        "model_bytes": world.genesis.model.model_bytes,
+        "rounds": rounds,
+        "round_s": seen.lengths(rounds),
+        "blocks": seen.height[2 + rounds] - seen.height[2],
+        "phase_s": seen.phases(rounds),
+        "bytes_per_round": _bytes(spent, rounds),
+        "cpu_s_per_round": _grouped(spent, "cpu", rounds),
+        "node_loop_s_per_round": _grouped(spent, "busy", rounds, servers),
+        "longest_stall_s": round(max(value for name, value in after.items() if name.startswith("stall.")), 3),
+        "cores_busy": round(sum(value for name, value in spent.items() if name.startswith("cpu.")) / took_s, 2),
+        "load_average": {"before": round(load_before[0], 1), "after": round(os.getloadavg()[0], 1)},
+        "saturated": _saturated(spent, took_s),
+    }
+
+
+class _Watch:
+    """When each round and phase begins, as server 0 tells."""
+
+    def __init__(self, net: RandomNetwork) -> None:
+        self.height: dict[int, int] = {}
+        self._net = net
+        self._begins: list[tuple[float, int, str]] = []
+
+    def until(self, round_: int, phase: str, patience_s: float) -> None:
+        """Watch until a phase of a round is open.
+
+        Raises:
+            TimeoutError: it is not, within the patience.
+        """
+        deadline, goal = time.monotonic() + patience_s, (round_, _PHASES.index(phase))
+        while not self._begins or (self._begins[-1][1], _PHASES.index(self._begins[-1][2])) < goal:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{phase} of round {round_} has not come within {patience_s:g} s\n{self._net.logs()}"
+                )
+            told = _told(self._net)
+            if told and (not self._begins or self._begins[-1][1:] != (told["round"], told["phase"])):
+                self._begins.append((time.monotonic(), told["round"], told["phase"]))
+                self.height.setdefault(told["round"], told["height"])
+            time.sleep(_PAUSE_S)
+
+    def lengths(self, rounds: int) -> dict[str, float]:
+        """Of the counted rounds."""
+        first: dict[int, float] = {}
+        for at, round_, _ in self._begins:
+            first.setdefault(round_, at)
+        each = [first[t + 1] - first[t] for t in range(2, 2 + rounds)]
+        return {"median": round(median(each), 2), "min": round(min(each), 2), "max": round(max(each), 2)}
+
+    def phases(self, rounds: int) -> dict[str, float]:
+        """Mean length of each phase."""
+        total: dict[str, float] = {}
+        for (at, round_, phase), (end, *_) in zip(self._begins, self._begins[1:], strict=False):
+            if 2 <= round_ < 2 + rounds:  # noqa: PLR2004  # the first is not counted
+                total[phase] = total.get(phase, 0.0) + end - at
+        return {phase: round(seconds / rounds, 2) for phase, seconds in total.items()}
+
+
+def _told(net: RandomNetwork) -> dict[str, Any] | None:
+    try:
+        with urlopen(f"{net.urls[0]}/v1/round", timeout=20) as answer:  # noqa: S310  # our own node
+            return json.load(answer)
+    except OSError:
+        return None
+
+
+def _snapshot(net: RandomNetwork) -> dict[str, float]:
+    """What all nodes and CometBFTs have counted: bytes, CPU seconds, and where the nodes' loops were busy."""
+    counted: dict[str, float] = {}
+
+    def add(name: str, value: float) -> None:
+        counted[name] = counted.get(name, 0.0) + value
+
+    for k, address in enumerate(net.addresses):
+        for name, value in _scrape(f"{address.url}/metrics").items():
+            match name.partition("{")[0]:
+                case "bees_uploaded_bytes_total":
+                    add("bytes.uploads", value)
+                case "bees_served_bytes_total":
+                    add("bytes.pulls", value)
+                case "profiled_seconds_total":
+                    add(f"busy.{name.split(chr(34))[1]}", value)
+                case "profiled_longest_stall_seconds":
+                    add(f"stall.{k}", value)
+                case _:
+                    pass
+        for name, value in _scrape(f"http://{address.host}:{address.metrics}/metrics").items():
+            if name.startswith("cometbft_p2p_message_send_bytes_total"):
+                add("bytes.comet", value)
+        add("cpu.nodes", _cpu_s(net.nodes[k].pid))
+        add("cpu.comets", _cpu_s(net.comets[k].pid))
+    add("cpu.devices", sum(os.times()[:2]))
+    return counted
+
+
+def _scrape(url: str) -> dict[str, float]:
+    with urlopen(url, timeout=60) as answer:  # noqa: S310  # our own processes
+        lines = [line for line in answer.read().decode().splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def _bytes(spent: Mapping[str, float], rounds: int) -> dict[str, int]:
+    kinds = {name.partition(".")[2]: int(v / rounds) for name, v in spent.items() if name.startswith("bytes.")}
+    return {**kinds, "total": sum(kinds.values())}
+
+
+def _grouped(spent: Mapping[str, float], kind: str, rounds: int, share: int = 1) -> dict[str, float]:
+    prefix = f"{kind}."
+    return {n.removeprefix(prefix): round(v / rounds / share, 4) for n, v in spent.items() if n.startswith(prefix)}
+
+
+def _saturated(spent: Mapping[str, float], took_s: float) -> str:
+    """Which processes had most of the CPU, and how much of all cores was busy with this network."""
+    cpu = {name: value for name, value in spent.items() if name.startswith("cpu.")}
+    first = max(cpu, key=lambda name: cpu[name])
+    share = sum(cpu.values()) / took_s / (os.cpu_count() or 1)
+    return f"{first.removeprefix('cpu.')} use most CPU; the network uses {share:.0%} of the machine"
+
+
+if __name__ == "__main__":
+    typer.run(main)
