@@ -69,7 +69,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "bees.ledger.genesis": ("ledger/test_genesis", "ledger/test_block", "ledger/test_records"),
     "bees.ledger.block": ("ledger/test_block", "ledger/test_proofs", "ledger/test_replay"),
     "bees.engines.tally": ("engines/test_tally", "engines/test_tendermint"),
-    "bees.engines.tendermint": ("engines/test_tendermint",),
+    "bees.engines.tendermint": ("engines/test_tendermint", "engines/test_tendermint_listens"),
     "bees.contract.structure": ("contract/test_structure",),
     "bees.contract.vm": _CONTRACT,
     "bees.contract.runtime": ("contract/test_runtime", *_CONTRACT),

@@ -8,97 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_machine import KEYS, A, B, FakeHost, feed, locked_on_a, machine, name_of, proposal, timeout, vote, votes
 
 from bees.core.canonical import decode, encode
-from bees.core.hashes import digest
-from bees.core.keys import SigningKey, is_signed_by
-from bees.engines.messages import ConsensusRecord, Proposal, Status, Vote, sign_proposal
+from bees.engines.messages import ConsensusRecord, Proposal, Status, Vote
 from bees.engines.network import Network, Unreliable, instantaneous, silence
-from bees.engines.tendermint import NO_ACTIONS, Actions, Consensus, Decided, Height, Step, Timeout, TimeoutLengths
-from bees.ledger.block import Commit, vote_bytes
+from bees.engines.tendermint import NO_ACTIONS, Actions, Decided, Step, Timeout, TimeoutLengths
+from bees.ledger.block import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bees.engines.network import Link
-    from bees.engines.tally import SignatureCheck
-
-CHAIN = bytes(32)
-KEYS = [SigningKey.simulated(3, "server", k) for k in range(7)]
-
-
-def name_of(block: Any):
-    return digest("test block", block)
-
-
-class FakeHost:
-    """Blocks are any bytes; those in ``refused`` are not valid."""
-
-    def __init__(self, me: int, refused: set[bytes] | frozenset[bytes] = frozenset()):
-        self.me = me
-        self.refused = set(refused)
-        self.checked = []
-        self.proposed = 0
-
-    def propose(self):
-        self.proposed += 1
-        return b"block of %d, number %d" % (self.me, self.proposed)
-
-    def identify(self, block: Any):
-        return None if block == b"garbage" else name_of(block)
-
-    def is_valid(self, block: Any):
-        return block not in self.refused
-
-    def sign(self, message: bytes):
-        return KEYS[self.me].sign(message)
-
-    def check_signatures(self, checks: Sequence[SignatureCheck]):
-        self.checked += checks
-        return [is_signed_by(*check) for check in checks]
-
-
-def machine(me: int = 0, n: int = 4, host: FakeHost | None = None):
-    host = host or FakeHost(me)
-    public_keys = tuple(key.public_key for key in KEYS[:n])
-    at = Height(CHAIN, 1, me, public_keys, 2 * n // 3 + 1, lambda r: r % n)
-    return Consensus(at, host)
-
-
-def vote(server: int, kind: Any, block: Any, consensus_round: int = 0, height: int = 1, key: SigningKey | None = None):
-    name = None if block is None else name_of(block)
-    message = vote_bytes(CHAIN, height, consensus_round, kind, name)
-    return Vote(height, consensus_round, kind, name, server, (key or KEYS[server]).sign(message))
-
-
-def proposal(
-    block: Any,
-    consensus_round: int = 0,
-    valid_round: int = -1,
-    proposer: int | None = None,
-    n: int = 4,
-    key: SigningKey | None = None,
-):
-    proposer = consensus_round % n if proposer is None else proposer
-    return sign_proposal(key or KEYS[proposer], CHAIN, 1, consensus_round, valid_round, block, proposer)
-
-
-def votes(actions: Actions):
-    return [(m.kind, m.consensus_round, m.block) for m in actions.broadcast if isinstance(m, Vote)]
-
-
-def feed(consensus: Consensus, *messages: Proposal | Vote) -> Actions:
-    actions = NO_ACTIONS
-    for message in messages:
-        actions = consensus.receive(message)
-    return actions
-
-
-def timeout(step: Step, consensus_round: int = 0, height: int = 1):
-    return Timeout(height, consensus_round, step)
-
-
-A, B = b"A", b"B"
 
 
 # Lines 1 to 9
@@ -165,18 +84,6 @@ def test_a_forged_or_misplaced_proposal_changes_nothing(forged: Proposal) -> Non
     assert consensus.step is Step.PROPOSE
 
 
-def locked_on_a(me: int = 3):
-    """A machine that is locked on A in round 0, now in round 1."""
-    consensus = machine(me=me)
-    consensus.start()
-    feed(consensus, proposal(A), vote(0, "prevote", A), vote(1, "prevote", A))
-    assert (consensus.locked_block, consensus.locked_round) == (A, 0)
-    feed(consensus, vote(0, "precommit", None), vote(1, "precommit", None))
-    consensus.expire(timeout(Step.PRECOMMIT))
-    assert consensus.round == 1
-    return consensus
-
-
 def test_a_locked_replica_prevotes_nil_for_another_fresh_block() -> None:
     assert votes(locked_on_a().receive(proposal(B, 1))) == [("prevote", 1, None)]
 
@@ -222,6 +129,19 @@ def test_a_quorum_older_than_the_lock_does_not_free_it() -> None:
     assert votes(consensus.receive(proposal(B, 2, valid_round=0))) == [("prevote", 2, None)]
 
 
+def test_its_own_block_gets_its_prevote_even_from_a_quorum_older_than_the_lock() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.expire(timeout(Step.PROPOSE))
+    feed(consensus, *(vote(k, "precommit", None) for k in range(3)))
+    consensus.expire(timeout(Step.PRECOMMIT))
+    feed(consensus, proposal(A, 1), vote(0, "prevote", A, 1), vote(1, "prevote", A, 1))
+    assert consensus.locked_round == 1
+    feed(consensus, *(vote(k, "precommit", None, 1) for k in range(3)), *(vote(k, "prevote", A) for k in range(3)))
+    consensus.expire(timeout(Step.PRECOMMIT, 1))
+    assert votes(consensus.receive(proposal(A, 2, valid_round=0))) == [("prevote", 2, name_of(A))]
+
+
 # Lines 34 and 35, 61 to 64
 
 
@@ -232,6 +152,14 @@ def test_mixed_prevotes_set_a_timeout_once_and_its_end_precommits_nil() -> None:
     assert consensus.receive(vote(1, "prevote", None)).timeouts == (timeout(Step.PREVOTE),)
     assert consensus.receive(vote(2, "prevote", B)).timeouts == ()
     assert votes(consensus.expire(timeout(Step.PREVOTE))) == [("precommit", 0, None)]
+
+
+def test_who_has_not_prevoted_waits_for_the_proposal_and_not_for_prevotes() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, vote(0, "prevote", A), vote(1, "prevote", B))
+    assert consensus.receive(vote(2, "prevote", None)).timeouts == ()
+    assert consensus.expire(timeout(Step.PROPOSE)).timeouts == (timeout(Step.PREVOTE),)
 
 
 # Lines 36 to 43
@@ -266,6 +194,18 @@ def test_the_valid_block_is_proposed_again() -> None:
     assert (proposed.block, proposed.consensus_round, proposed.valid_round) == (A, 1, 0)
 
 
+def test_a_reproposal_that_must_wait_is_not_valid_before_the_prevote_and_locks_after_it() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.expire(timeout(Step.PROPOSE))
+    feed(consensus, *(vote(k, "precommit", None) for k in range(3)))
+    consensus.expire(timeout(Step.PRECOMMIT))
+    feed(consensus, proposal(B, 1, valid_round=0), *(vote(k, "prevote", B, 1) for k in range(3)))
+    assert (consensus.step, consensus.valid_block) == (Step.PROPOSE, None)
+    assert votes(consensus.expire(timeout(Step.PROPOSE, 1))) == [("prevote", 1, None), ("precommit", 1, name_of(B))]
+    assert (consensus.locked_block, consensus.valid_block) == (B, B)
+
+
 # Lines 44 to 46
 
 
@@ -275,6 +215,16 @@ def test_a_quorum_for_nil_precommits_nil_without_waiting() -> None:
     consensus.expire(timeout(Step.PROPOSE))
     feed(consensus, vote(0, "prevote", None))
     assert votes(consensus.receive(vote(1, "prevote", None))) == [("precommit", 0, None)]
+
+
+def test_a_quorum_for_nil_is_none_for_a_proposal_that_is_no_block() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, proposal(b"garbage"), vote(0, "prevote", None))
+    assert votes(consensus.receive(vote(1, "prevote", None))) == [("precommit", 0, None)]
+    assert (consensus.locked_block, consensus.valid_block) == (None, None)
+    feed(consensus, vote(0, "precommit", None), vote(1, "precommit", None))
+    assert consensus.decided is None
 
 
 # Lines 47 and 48, 65 to 67
@@ -321,6 +271,42 @@ def test_what_is_not_valid_is_not_decided_until_it_is_found_valid() -> None:
     decided = consensus.reconsider().decided
     assert decided is not None
     assert decided.block == A
+
+
+def test_the_own_precommit_may_be_the_one_that_decides() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A))
+    waiting = feed(consensus, vote(0, "precommit", A), vote(1, "precommit", A), vote(2, "precommit", None))
+    assert waiting.timeouts == (timeout(Step.PRECOMMIT),)
+    assert consensus.receive(vote(1, "prevote", A)).decided == consensus.decided
+    assert consensus.decided is not None
+
+
+def test_a_replica_alone_decides_when_it_starts() -> None:
+    consensus = machine(me=0, n=1)
+    assert consensus.start().decided == consensus.decided
+    assert consensus.decided is not None
+
+
+def test_who_decides_says_no_more_and_starts_no_round() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    actions = feed(consensus, *(vote(k, "precommit", A) for k in range(3)), proposal(A))
+    assert actions.decided is not None
+    assert (actions.broadcast, actions.timeouts) == ((), ())
+    assert consensus.expire(timeout(Step.PROPOSE)) is NO_ACTIONS
+    assert consensus.expire(timeout(Step.PRECOMMIT)) is NO_ACTIONS
+    assert (consensus.round, consensus.step) == (0, Step.PROPOSE)
+
+
+def test_a_block_that_was_found_valid_is_not_judged_again() -> None:
+    host = FakeHost(3)
+    consensus = machine(me=3, host=host)
+    consensus.start()
+    feed(consensus, proposal(A), *(vote(k, kind, A) for kind in ("prevote", "precommit") for k in range(3)))
+    assert consensus.decided is not None
+    assert host.judged == [A]
 
 
 # Lines 55 and 56
@@ -378,6 +364,14 @@ def test_timeouts_of_another_height_round_or_step_do_nothing(late: Timeout) -> N
     assert (actions.broadcast, actions.timeouts, actions.decided) == ((), (), None)
 
 
+def test_who_has_prevoted_no_longer_waits_for_the_proposal() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.receive(proposal(A))
+    assert consensus.expire(timeout(Step.PROPOSE)) is NO_ACTIONS
+    assert consensus.step is Step.PREVOTE
+
+
 def test_timeouts_grow_with_the_round() -> None:
     assert [TimeoutLengths().of(timeout(Step.PREVOTE, r)) for r in (0, 1, 4)] == [1_000_000, 1_500_000, 3_000_000]
     assert TimeoutLengths(7, 3).of(timeout(Step.PROPOSE, 2)) == 13
@@ -423,6 +417,7 @@ def test_a_proposal_cannot_name_its_own_round_or_a_later_one_as_valid(valid_roun
     feed(consensus, *(vote(k, "prevote", B, 1) for k in range(3)))
     assert votes(consensus.receive(proposal(B, 1, valid_round=valid_round))) == []
     assert consensus.step is Step.PROPOSE
+    assert 1 not in consensus.status().proposals, "it is not kept, and so not passed on"
 
 
 def test_a_reproposal_from_the_round_of_the_lock_or_of_the_locked_block_gets_its_prevote() -> None:
@@ -464,7 +459,7 @@ def test_a_status_tells_of_so_many_kinds_of_votes_and_no_more() -> None:
             for kind in ("prevote", "precommit"):
                 for k in range(8):
                     consensus.receive(vote(server, kind, b"%d %d" % (server, k), consensus_round))
-    assert len(consensus.status().votes) <= 128
+    assert len(consensus.status().votes) == 128
 
 
 def test_the_record_is_what_a_restart_needs() -> None:
@@ -488,6 +483,40 @@ def test_a_restart_while_waiting_for_the_proposal_waits_again() -> None:
     restarted = machine(me=0)
     assert restarted.start(proposer.record()).broadcast == said
     assert restarted.step is Step.PREVOTE
+
+
+@pytest.mark.parametrize("step", Step)
+def test_a_record_from_the_disk_restores_the_step(step: Step) -> None:
+    on_disk = encode(
+        ConsensusRecord(1, 0, {"PROPOSE": 0, "PREVOTE": 1, "PRECOMMIT": 2}[step.name], None, -1, None, -1, ())
+    )
+    consensus = machine(me=3)
+    consensus.start(decode(on_disk, ConsensusRecord))
+    assert consensus.step is step
+    assert encode(consensus.record()) == on_disk
+
+
+def test_what_was_said_before_a_restart_counts_after_it() -> None:
+    consensus = machine(me=3)
+    consensus.start()
+    consensus.receive(proposal(A))
+    again = machine(me=3)
+    again.start(consensus.record())
+    assert again.record() == consensus.record()
+    feed(again, proposal(A), vote(0, "prevote", A))
+    assert votes(again.receive(vote(1, "prevote", A))) == [("precommit", 0, name_of(A))]
+
+
+def test_the_valid_block_is_proposed_again_even_after_a_restart() -> None:
+    consensus = machine(me=1)
+    consensus.start()
+    feed(consensus, proposal(A), vote(0, "prevote", A), vote(2, "prevote", A))
+    again = machine(me=1)
+    again.start(consensus.record())
+    feed(again, vote(0, "precommit", None), vote(2, "precommit", None))
+    proposed = again.expire(timeout(Step.PRECOMMIT)).broadcast[0]
+    assert isinstance(proposed, Proposal)
+    assert (proposed.block, proposed.consensus_round, proposed.valid_round) == (A, 1, 0)
 
 
 # Signatures
@@ -611,7 +640,7 @@ def test_votes_for_nothing_do_not_crowd_out_the_vote_that_others_have_locked_on(
             pending += spread(node, machines[node].receive(message))
 
     def spread(node: int, actions: Actions) -> list[tuple[int, Any]]:
-        timeouts.extend((node, timeout) for timeout in actions.timeouts)
+        timeouts.extend((node, due) for due in actions.timeouts)
         return [(other, message) for message in actions.broadcast for other in machines if other != node]
 
     for node, consensus in machines.items():
@@ -623,8 +652,8 @@ def test_votes_for_nothing_do_not_crowd_out_the_vote_that_others_have_locked_on(
             for other in machines.values():
                 settle([(node, message) for message in other.log(consensus.status())])
         expired, timeouts = timeouts, []
-        for node, timeout in expired:
-            settle(spread(node, machines[node].expire(timeout)))
+        for node, due in expired:
+            settle(spread(node, machines[node].expire(due)))
     assert {consensus.decided.block for consensus in machines.values() if consensus.decided} == {b"P"}
     assert all(consensus.decided for consensus in machines.values())
 

@@ -331,6 +331,16 @@ def test_an_update_by_a_server_does_not_count_when_its_device_is_convicted_meanw
     assert 0 not in [e.device for e in world.state.ballot.eligible]
 
 
+def test_no_update_is_taken_from_a_convicted_server_for_its_other_devices():
+    world = World()
+    world.block(world.delegate(0, 1), world.delegate(2, 1))
+    world.block(evidence(world, world.update(0, server=1), world.update(0, server=1, samples=9)))
+    assert world.state.is_convicted(("server", 1))
+    assert "server 1 is convicted" in refusal(world, world.update(2, server=1), ConvictedError)
+    world.block(world.update(2))
+    assert 2 in world.state.updates
+
+
 def test_a_server_that_signs_twice_for_a_device_is_to_blame_and_not_the_device():
     world = World()
     world.block(world.delegate(0, 1))

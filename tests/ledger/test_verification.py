@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from world import DEVICES, SERVERS, World
+from world import DEVICES, SERVERS, World, genesis
 
+from bees.core.keys import SigningKey
 from bees.ledger.election import rank_servers
+from bees.ledger.genesis import DeviceRecord
 from bees.ledger.refusals import NotElectedError, WrongResultError
 from bees.ledger.state import Phase
+from bees.ledger.transactions import sign
 
 
 def literal() -> World:
@@ -73,6 +77,22 @@ def test_a_selection_ascends_and_has_at_most_m_devices_in_either_reading():
         with pytest.raises(WrongResultError):
             world.application.check_tx(world.publish(selected=selected))
     world.application.check_tx(world.publish(selected=(5, 6, 7)))
+
+
+def test_a_selection_ascends_by_number_where_a_set_would_not():
+    """Of the devices 1 and 8, CPython's sets give 8 first."""
+    ninth = SigningKey.simulated(1, "device", 8)
+    world = World.of(
+        verification="main_node", devices=(*genesis().devices, DeviceRecord(ninth.public_key, 0, sample_cap=100))
+    )
+    by_server = world.update(8, server=0).body
+    world.block(world.update(1), sign(msgspec.structs.replace(by_server, server=None), ninth))
+    while world.state.phase == "collect":
+        world.block()
+    world.block(world.attest(world.state.attesters[0]))
+    world.application.check_tx(world.publish(selected=(1, 8)))
+    with pytest.raises(WrongResultError):
+        world.application.check_tx(world.publish(selected=(8, 1)))
 
 
 def test_all_that_is_eligible_can_be_selected_where_the_main_node_verifies_alone():
