@@ -23,7 +23,6 @@ from network_rig import (
     wait_round,
 )
 
-from bees.ledger.genesis import PhaseLengths
 from bees.ledger.transactions import Evidence, Publish
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ def links(request: pytest.FixtureRequest, needs_comet: None) -> Iterator[Links]:
 def test_one_cut_off_catches_up_and_two_against_two_halt_without_a_fork(
     make_network: Callable[..., RandomNetwork], links: Links
 ):
-    # Short phases: those that wait for whoever is cut off last as long as they may.
-    net = make_network(links, phases=PhaseLengths(collect=4, attest=6, publish=3, publish_ranks=4))
+    net = make_network(links)
     net.start()
     wait_round(net, 2, 0, 1, 2, 3)
 

@@ -33,13 +33,35 @@ class IncomingBlob:
         self._file = file
 
     def write(self, chunk: bytes) -> None:
-        """Append."""
-        self._file.write(chunk)
+        """Append.
+
+        Raises:
+            StorageError: the disk is full or fails.
+        """
+        with typed_errors(self.path):
+            self._file.write(chunk)
         self.size += len(chunk)
 
     def sync(self) -> None:
-        """Have what has come survive a power cut."""
-        sync_file(self._file)
+        """Have what has come survive a power cut.
+
+        Raises:
+            StorageError: the disk is full or fails.
+        """
+        with typed_errors(self.path):
+            sync_file(self._file)
+
+    def close(self) -> None:
+        """Let go of the file, and remove it unless it was kept.
+
+        Raises:
+            StorageError: the disk fails.
+        """
+        with typed_errors(self.path):
+            try:
+                self._file.close()
+            finally:
+                self.path.unlink(missing_ok=True)
 
 
 class DiskBlobStore:
@@ -115,12 +137,14 @@ class DiskBlobStore:
         Raises:
             StorageError: the disk is full or fails.
         """
-        with typed_errors(self.folder), NamedTemporaryFile(dir=self.folder / _INCOMING, delete=False) as file:
-            path = Path(file.name)
-            try:
-                yield IncomingBlob(path, cast("BinaryIO", file))
-            finally:
-                path.unlink(missing_ok=True)
+        # Only what the disk says is typed here: bytes come from a network, whose failures are OSErrors as well.
+        with typed_errors(self.folder):
+            file = NamedTemporaryFile(dir=self.folder / _INCOMING, delete=False)  # noqa: SIM115  # closed below
+        incoming = IncomingBlob(Path(file.name), cast("BinaryIO", file))
+        try:
+            yield incoming
+        finally:
+            incoming.close()
 
     def keep(self, incoming: IncomingBlob, commitment: bytes, round_: int, *, beyond_limit: bool = False) -> None:
         """Give received and synced bytes their name.
