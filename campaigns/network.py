@@ -75,7 +75,7 @@ def main(
                 draft.write_text(json.dumps(row, indent=2, sort_keys=True))
                 draft.replace(path)
             rows[name] = json.loads(path.read_text())
-            plain(f"{name}: {rows[name]['round_s']['median']} s per round, {rows[name]['saturated']}")
+            plain(f"{name}: {rows[name]['round_s']['median']} s per round, {rows[name]['busiest']}")
     command = shlex.join(["python", "-m", "campaigns.network", *sys.argv[1:]])
     told = "updates are drawn and scores too: only the network and the ledger are measured, without training or scoring"
     file = write_evidence("network_faults", command, {"left_out": told, "rows": rows}, evidence)
@@ -120,7 +120,7 @@ def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s:
         "longest_stall_s": round(max(value for name, value in after.items() if name.startswith("stall.")), 3),
         "cores_busy": round(sum(value for name, value in spent.items() if name.startswith("cpu.")) / took_s, 2),
         "load_average": {"before": round(load_before[0], 1), "after": round(os.getloadavg()[0], 1)},
-        "saturated": _saturated(spent, took_s),
+        "busiest": _busiest(spent, took_s),
     }
 
 
@@ -225,7 +225,7 @@ def _grouped(spent: Mapping[str, float], kind: str, rounds: int, share: int = 1)
     return {n.removeprefix(prefix): round(v / rounds / share, 4) for n, v in spent.items() if n.startswith(prefix)}
 
 
-def _saturated(spent: Mapping[str, float], took_s: float) -> str:
+def _busiest(spent: Mapping[str, float], took_s: float) -> str:
     """Which processes had most of the CPU, and how much of all cores was busy with this network."""
     cpu = {name: value for name, value in spent.items() if name.startswith("cpu.")}
     first = max(cpu, key=lambda name: cpu[name])
