@@ -363,6 +363,8 @@ def test_a_number_that_is_no_word_is_named(machine: VirtualMachine, contract_cod
         contract.select([1, -1], [1, 1], 1)
     with pytest.raises(ContractInputError, match=r"^samples\[0\] = 4294967296 is outside"):
         contract.select([1, 1], [2**32, 1], 1)
+    with pytest.raises(ContractInputError, match=r"^correct\[0\] = -1 is outside"):
+        contract.aggregate([-1], [1], [ROW], ROW)
     with pytest.raises(ContractInputError, match="cannot select 1 of 0 updates"):
         contract.select([], [], 1)
 
