@@ -24,8 +24,12 @@ def test_docstring_examples(module: str):
 
 def test_the_readmes_python_examples():
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
+    # A device needs a network: tests/deployment runs the whole examples, here its few lines are only compiled.
+    of_devices = [block for block in blocks if "bees.device" in block]
+    assert len(blocks) == 2
+    assert len(of_devices) == 1
+    compile(of_devices[0], str(README), "exec")
+    for block in set(blocks).difference(of_devices):
         names: dict[str, Any] = {}
         exec(compile(block, str(README), "exec"), names)  # noqa: S102  # our own README
         assert isinstance(names["result"], bees.RunResult)
