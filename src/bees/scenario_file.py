@@ -21,14 +21,12 @@ from bees.scenario import Scenario
 from bees.scenario_checks import check_scenario, conflicts
 from bees.scenario_knobs import Knob, describe_knobs, knobs_by_key
 from bees.scenario_table import SHOWN_CHARACTERS, Table, check_table, dotted, leaves, merge, shown
+from bees.toml_file import read_toml_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Knob", "check_scenario", "describe_knobs", "dump_scenario", "load_scenario", "preset_names"]
-
-SIZE_LIMIT_BYTES = 64 * 1024
-"""A scenario with every knob written out takes about 2 KB."""
 
 OVERRIDE = "--set"
 EXTENDS = "extends"
@@ -131,25 +129,8 @@ def _open(name_or_path: str, folder: str | None = "") -> _Document:
     source = path if path and path.isprintable() else repr(path)
     if folder is None:
         raise ScenarioFileError(source, _no_such(name_or_path))
-    text = _read(path, source, name_or_path)
+    text = read_toml_bytes(path, source, "scenario", ScenarioFileError, lambda: _no_such(name_or_path))
     return _Document(source, os.path.realpath(path), text, os.path.dirname(path))  # noqa: PTH120
-
-
-def _read(path: str, source: str, given: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  # "" is no path to open(), but the folder "." to Path
-            text = file.read(SIZE_LIMIT_BYTES + 1)
-    except FileNotFoundError:
-        raise ScenarioFileError(source, _no_such(given)) from None
-    except IsADirectoryError:
-        raise ScenarioFileError(source, "is a folder: name a TOML file in it") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ScenarioFileError(source, f"cannot be read: {reason}") from None
-    if len(text) > SIZE_LIMIT_BYTES:
-        problem = f"is larger than {SIZE_LIMIT_BYTES // 1024} KiB, so it is no scenario: name a TOML file"
-        raise ScenarioFileError(source, problem)
-    return text
 
 
 def _no_such(given: str) -> str:

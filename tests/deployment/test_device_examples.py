@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 from test_devnet import BEES, free_base, run
 
-from bees.core.errors import MissingExtraError
-from bees.node.comet_process import find_comet
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,12 +20,8 @@ ROUNDS = 2
 
 
 @pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def net(tmp_path_factory: pytest.TempPathFactory, needs_comet: None) -> Iterator[Path]:
     """Four servers and two devices that run, and two that do not."""
-    try:
-        find_comet()
-    except MissingExtraError as error:
-        pytest.skip(f"CometBFT: {error}")
     folder = tmp_path_factory.mktemp("devnet") / "net"
     sizes = ("-n", 4, "-k", 4, "--own-devices", 2, "--port", free_base(20), "--block-time", 0.2)
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bees.core.canonical import decode
-from bees.core.errors import InputError, MissingExtraError
+from bees.core.errors import InputError
 from bees.deployment.devnet import Plan, lay
 from bees.deployment.processes import load
 from bees.deployment.watch import look
@@ -24,7 +24,6 @@ from bees.engines.audit import verify_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.block import Block
 from bees.ledger.transactions import Publish
-from bees.node.comet_process import find_comet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,14 +43,6 @@ def free_base(count: int) -> int:
                 continue
             return base
     raise AssertionError("no ports")
-
-
-@pytest.fixture
-def needs_comet() -> None:
-    try:
-        find_comet()
-    except MissingExtraError as error:
-        pytest.skip(f"CometBFT: {error}")
 
 
 def run(*arguments: object, timeout_s: float = 300) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from bees.deployment.hosts import hosts_path, read_hosts
 from bees.node.comet_process import find_comet
 from bees.node.config import load_config
 from bees.node.service import read_genesis
+from campaigns.random_network import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,18 +34,10 @@ SERVERS = 4
 SCENARIO = ("--scenario", "quick")
 
 
-def ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 @pytest.fixture
 def cards(tmp_path: Path) -> Path:
     """The members file: the cards as they are, one after the other, and two devices."""
-    free = ports(2 * SERVERS)
+    free = free_ports(2 * SERVERS)
     text = ""
     for k in range(SERVERS):
         where = ("--comet-port", free[k], "--peer-port", free[SERVERS + k], "--http")
@@ -69,7 +61,7 @@ def agreed(tmp_path: Path, cards: Path) -> Path:
 
 
 def make_homes(folder: Path, genesis: Path) -> list[int]:
-    free = ports(3 * SERVERS)
+    free = free_ports(3 * SERVERS)
     for k in range(SERVERS):
         device, rpc, abci = (f"127.0.0.1:{port}" for port in free[3 * k : 3 * k + 3])
         told = json_of(

@@ -214,7 +214,7 @@ def test_a_signer_without_a_journal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def forget() -> None:
         monkeypatch.setattr(Disk, "signed_for", lambda *_: None)
-        monkeypatch.setattr(Disk, "keep_own", lambda *_: None)
+        monkeypatch.setattr(Disk, "keep_answer", lambda *_: None)
 
     devices = tuple(Liar(index, ("withheld bytes",)) for index in range(3))
     plans = [

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import TinyNet
+    from tiny_net import TinyNet
 
     from bees.faults.world import FaultWorld
 

@@ -112,12 +112,12 @@ class Disk:
         """The bytes of an update, if they are here."""
         return self.files.blobs.get(commitment)
 
-    def keep_own(self, duty: RoundDuty, signed: Signed) -> None:
+    def keep_answer(self, duty: RoundDuty, signed: Signed) -> None:
         """Keep a transaction of the server's own, to send it again after a restart."""
         data = signed.encoding
         self._write(lambda files: files.own.__setitem__(duty, data))
 
-    def own_answer(self, duty: tuple[str, int]) -> Signed | None:
+    def answer(self, duty: RoundDuty) -> Signed | None:
         """What the server has answered to a duty, or None."""
         data = self.files.own.get(duty)
         return None if data is None else decode(data, Signed)

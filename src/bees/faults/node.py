@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from bees.core.errors import DoubleSignError, MissingBlobError, TransactionError
+from bees.core.errors import MissingBlobError, TransactionError
 from bees.core.stopwatch import untimed
 from bees.engines.messages import Decision, Proposal, Status, Vote
 from bees.engines.replica import AnswerAgain, Ask, Replica
@@ -19,7 +19,7 @@ from bees.ledger.transactions import Update
 from bees.protocol.device import OpenRound, commit_update
 from bees.protocol.messages import AskRound, GiveUpdate, Gossip, RoundNews, WantUpdate
 from bees.protocol.server import attest, held_updates, publish
-from bees.protocol.signer import Signer
+from bees.protocol.signer import Signer, answer_once
 from bees.protocol.witness import Witness
 
 if TYPE_CHECKING:
@@ -187,7 +187,8 @@ class Node:
         for device, delegation in state.delegations.items():
             if delegation.server == self.index and device not in state.updates:
                 data = train(device, state.round)
-                signed = self._signed(
+                signed = answer_once(
+                    self.disk,
                     (f"Update of {device}", state.round),
                     lambda device=device, data=data: commit_update(
                         self._signer, OpenRound.of(state), device, samples_of(device), data, self.index
@@ -220,7 +221,7 @@ class Node:
             self._want(state, missing)
             return
         duty = ("Attest", state.round)
-        self._submit(self._signed(duty, lambda: attest(self._signer, self.index, state, held, evaluate)))
+        self._submit(answer_once(self.disk, duty, lambda: attest(self._signer, self.index, state, held, evaluate)))
 
     def _publish(self, state: State) -> None:
         eligible = state.ballot.eligible if state.ballot else ()
@@ -229,21 +230,7 @@ class Node:
             self._want(state, missing)
         if state.main_node == self.index:
             duty = ("Publish", state.round)
-            self._submit(self._signed(duty, lambda: publish(self._signer, self.index, state, self.executor)))
-
-    def _signed(self, duty: tuple[str, int], make: Callable[[], Signed | None]) -> Signed | None:
-        """What the server answers to a duty: once signed, the same again, also after a restart."""
-        known = self.disk.own_answer(duty)
-        if known is not None:
-            return known
-        try:
-            signed = make()
-        except (DoubleSignError, MissingBlobError):
-            # Either it has signed an answer that a crash has taken from it, or it cannot answer yet.
-            return None
-        if signed is not None:
-            self.disk.keep_own(duty, signed)
-        return signed
+            self._submit(answer_once(self.disk, duty, lambda: publish(self._signer, self.index, state, self.executor)))
 
     def _submit(self, signed: Signed | None) -> None:
         if signed is None or signed.signature in self._pending:

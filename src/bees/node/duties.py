@@ -7,13 +7,12 @@ and never lets one be answered twice: what was answered once is answered again, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from bees.core.errors import DoubleSignError, MissingBlobError
 from bees.ledger.state import Phase
 from bees.node.peers import WantedBlob
 from bees.protocol.server import attest, held_updates, publish
-from bees.protocol.signer import Journal, Signer
+from bees.protocol.signer import Signer, answer_once
 from bees.protocol.witness import Witness
 
 if TYPE_CHECKING:
@@ -23,22 +22,10 @@ if TYPE_CHECKING:
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from bees.node.ports import UpdateStore
-    from bees.protocol.signer import RoundDuty
+    from bees.protocol.signer import AnswerJournal
 
 Score = Callable[[Sequence[bytes], "Words"], Sequence[int]]
 """For the bytes of each update and w_g(t-1): how many evaluation samples its model gets right."""
-
-
-class AnswerJournal(Journal, Protocol):
-    """A journal that also keeps the answers."""
-
-    def answer(self, duty: RoundDuty) -> Signed | None:
-        """What was answered, or None."""
-        ...
-
-    def keep_answer(self, duty: RoundDuty, signed: Signed) -> None:
-        """Keep an answer."""
-        ...
 
 
 def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[WantedBlob, ...]:
@@ -116,13 +103,14 @@ class Duties:
             held = held_updates(state, self._store.get, global_model)
             return attest(self._signer, self._server, state, held, lambda updates: score(updates, global_model))
 
-        return self._once(("Attest", state.round), make)
+        return answer_once(self._journal, ("Attest", state.round), make)
 
     def publish(self, state: State) -> Signed | None:
         """The Publish, when it is this server's turn and all bytes are here."""
         if state.main_node != self._server:
             return None
-        return self._once(("Publish", state.round), lambda: publish(self._signer, self._server, state, self._runner))
+        duty = ("Publish", state.round)
+        return answer_once(self._journal, duty, lambda: publish(self._signer, self._server, state, self._runner))
 
     def hear(self, state: State, signed: Signed) -> Signed | None:
         """Evidence, if a transaction whose signature was checked contradicts another."""
@@ -135,16 +123,3 @@ class Duties:
     def forget(self, state: State) -> None:
         """Drop what was heard of rounds that are over for long."""
         self._witness.forget(state.round - 1)
-
-    def _once(self, duty: RoundDuty, make: Callable[[], Signed | None]) -> Signed | None:
-        known = self._journal.answer(duty)
-        if known is not None:
-            return known
-        try:
-            signed = make()
-        except (DoubleSignError, MissingBlobError):
-            # Either a crash has taken the answer but not its digest, or the answer cannot be given yet.
-            return None
-        if signed is not None:
-            self._journal.keep_answer(duty, signed)
-        return signed

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bees.core.errors import DoubleSignError
+from bees.core.errors import DoubleSignError, MissingBlobError
 from bees.core.hashes import digest
 from bees.ledger.transactions import Signed, signing_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bees.core.keys import SigningKey
     from bees.ledger.transactions import Transaction
 
@@ -25,6 +27,18 @@ class Journal(Protocol):
 
     def remember(self, duty: RoundDuty, digest_: bytes) -> None:
         """Write the digest down."""
+        ...
+
+
+class AnswerJournal(Journal, Protocol):
+    """A journal that also keeps the answers, to give the same one again after a restart."""
+
+    def answer(self, duty: RoundDuty) -> Signed | None:
+        """What was answered to the duty, or None."""
+        ...
+
+    def keep_answer(self, duty: RoundDuty, signed: Signed) -> None:
+        """Keep an answer."""
         ...
 
 
@@ -74,3 +88,27 @@ class Signer:
         elif known != answer:
             raise DoubleSignError(*duty)
         return Signed(body, self.key.sign(message))
+
+
+def answer_once(journal: AnswerJournal, duty: RoundDuty, make: Callable[[], Signed | None]) -> Signed | None:
+    """What a server answers to a duty: once signed, the same again, also after a restart.
+
+    Args:
+        journal: keeps the answers.
+        duty: what is answered.
+        make: signs an answer; None where there is no such duty.
+
+    Returns:
+        The answer; None where there is none, or none can be given: bytes are missing yet, or a crash has taken the
+        answer but not its digest.
+    """
+    known = journal.answer(duty)
+    if known is not None:
+        return known
+    try:
+        signed = make()
+    except (DoubleSignError, MissingBlobError):
+        return None
+    if signed is not None:
+        journal.keep_answer(duty, signed)
+    return signed

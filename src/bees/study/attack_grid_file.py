@@ -9,12 +9,11 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from bees.core.errors import GridError, did_you_mean
+from bees.toml_file import read_toml_bytes
 
 if TYPE_CHECKING:
     from bees.scenario_table import Table
 
-SIZE_LIMIT_BYTES = 64 * 1024
-"""The largest packaged grid takes about 3 KB."""
 SHOWN_CHARACTERS = 80
 
 
@@ -55,27 +54,13 @@ def open_grid(name_or_path: str) -> Document:
         source = f"grid {name_or_path}"
         return Document(source, name_or_path, _parse(packaged_text(name_or_path).encode(), source), None)
     source = name_or_path if name_or_path and name_or_path.isprintable() else repr(name_or_path)
-    text = _read(name_or_path, source)
+    text = read_toml_bytes(name_or_path, source, "grid", GridError, lambda: _no_such(name_or_path))
     name = os.path.basename(name_or_path).removesuffix(".toml")  # noqa: PTH119  # a Path would change what was given
     return Document(source, name, _parse(text, source), os.path.dirname(name_or_path))  # noqa: PTH120  # likewise
 
 
-def _read(path: str, source: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  # "" is no path to open(), but the folder "." to Path
-            text = file.read(SIZE_LIMIT_BYTES + 1)
-    except FileNotFoundError:
-        names = grid_names()
-        hint = did_you_mean(path[:SHOWN_CHARACTERS], names)
-        raise GridError(source, f"no such grid or file: {hint}") from None
-    except IsADirectoryError:
-        raise GridError(source, "is a folder: name a TOML file in it") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise GridError(source, f"cannot be read: {reason}") from None
-    if len(text) > SIZE_LIMIT_BYTES:
-        raise GridError(source, f"is larger than {SIZE_LIMIT_BYTES // 1024} KiB, so it is no grid: name a TOML file")
-    return text
+def _no_such(path: str) -> str:
+    return f"no such grid or file: {did_you_mean(path[:SHOWN_CHARACTERS], grid_names())}"
 
 
 def _parse(text: bytes, source: str) -> Table:
