@@ -31,6 +31,7 @@ from bees.learning.datasets import load_npz, parse_idx
 from bees.ledger.application import Application
 from bees.ledger.block import Block, Commit, Header, check_commit
 from bees.ledger.genesis import SignedGenesis, check_genesis
+from bees.ledger.membership import Members
 from bees.ledger.proofs import ModelProof, check_model_proof
 from bees.ledger.replay import check_block
 from bees.ledger.state import state_tree
@@ -76,7 +77,7 @@ def transaction(data: bytes) -> None:
     for snapshot in world().snapshots:
         with contextlib.suppress(BeesError):
             snapshot.application.check_tx(signed)
-            key = author_key(world().genesis, signed.body)
+            key = author_key(Members.of(world().genesis), signed.body)
             require(is_signed_by(key, signed.message, signed.signature), "an unsigned transaction was admitted")
 
 
@@ -97,9 +98,9 @@ def commit(data: bytes) -> None:
     decoded = _decode_exactly(data, Commit)
     for made, _ in world().blocks:
         with contextlib.suppress(BeesError):
-            check_commit(world().genesis, made.header, decoded, is_signed_by)
+            check_commit(world().genesis.committee, made.header, decoded, is_signed_by)
             require(decoded.height == made.header.height, "a quorum for another height was taken")
-            require(len({vote.server for vote in decoded.signatures}) >= world().genesis.commit_quorum, "no quorum")
+            require(len({vote.server for vote in decoded.signatures}) >= world().genesis.committee.quorum, "no quorum")
 
 
 def genesis(data: bytes) -> None:
@@ -177,7 +178,7 @@ def replica(data: bytes) -> None:
     require(node.height <= 1, "it committed more than the height that it was asked for")
     if node.last_decision is not None:
         made, quorum = node.last_decision
-        check_commit(world().genesis, made.header, quorum, is_signed_by)
+        check_commit(world().genesis.committee, made.header, quorum, is_signed_by)
     engine.close()
 
 
@@ -205,7 +206,7 @@ def execute(data: bytes) -> None:
     require(all(account.battery_mj >= 0 for account in after.servers), "an account fell below 0")
     require(state_tree(after).root == executed.app_hash, "the app hash is not the state's root")
     for signed in decoded.batch.transactions:
-        key = author_key(before.genesis, signed.body)
+        key = author_key(before.members, signed.body)
         require(is_signed_by(key, signed.message, signed.signature), "an unsigned transaction was executed")
     _require_sealed_block_is_taken(snapshot.previous_block, application, decoded, executed.app_hash)
 

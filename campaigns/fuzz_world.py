@@ -134,7 +134,7 @@ class World:
         """A commit quorum under a header; dropping any one signature leaves too few."""
         name = block_id(header)
         message = vote_bytes(self.genesis.chain_id, header.height, consensus_round, "precommit", name)
-        signers = range(self.genesis.commit_quorum)
+        signers = range(self.genesis.committee.quorum)
         votes = tuple(CommitSignature(k, self.server_keys[k].sign(message)) for k in signers)
         return Commit(header.height, consensus_round, name, votes)
 
@@ -175,7 +175,7 @@ class World:
         """The change to another contract, approved by a quorum."""
         nonce = self.state.deploys
         message = approval_bytes(self.genesis.chain_id, nonce, hash_contract(code))
-        approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in range(self.genesis.commit_quorum))
+        approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in range(self.genesis.committee.quorum))
         return self.sign(Deploy(self.genesis.chain_id, 0, nonce, code, approvals))
 
     def evidence(self, server: int, *signed: Signed) -> Signed:

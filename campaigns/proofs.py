@@ -55,7 +55,7 @@ def main() -> None:
     trusted = read_genesis(genesis_bytes)
     results = {
         "scenario": {"preset": "quick", "changes": list(CHANGES)},
-        "sizes": _sizes(proofs, genesis_bytes, genesis.commit_quorum),
+        "sizes": _sizes(proofs, genesis_bytes, genesis.committee.quorum),
         "times": _times(genesis, genesis_bytes, trusted, encode(proofs[-1])),
         "forgeries": _count_refusals(genesis, trusted, founding, proofs[-1]),
     }

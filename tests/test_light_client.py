@@ -67,7 +67,7 @@ class Chain:
         return Header(self.genesis.chain_id, height, bytes(32), bytes(range(32)), app_hash)
 
     def commit(self, header: Header, servers: Sequence[int] | None = None) -> Commit:
-        quorum = range(self.genesis.commit_quorum)
+        quorum = range(self.genesis.committee.quorum)
         return commit_of(header, self.founding.server_keys, quorum if servers is None else servers)
 
     def proof(self, outcome: Any = OUTCOME, leaf: str = "outcome", height: int = 9):
@@ -116,7 +116,7 @@ def test_a_proof_shows_how_the_round_ended(chain: Chain):
     assert chain.verdict(encode(chain.proof())) == VALUES
     outcome = check_proof(chain.trusted, encode(chain.proof()))
     assert outcome.height == 9
-    assert outcome.signers == tuple(range(chain.genesis.commit_quorum))
+    assert outcome.signers == tuple(range(chain.genesis.committee.quorum))
 
 
 def test_more_signatures_than_a_quorum_are_welcome_and_any_quorum_will_do():
@@ -176,7 +176,7 @@ def test_the_model_itself_is_held_against_the_proof():
 @pytest.mark.parametrize("chain", [FOUR, TWENTY])
 def test_a_commit_that_is_no_quorum_for_this_block_is_refused(chain: Chain):
     proof = chain.proof()
-    forged = dict(forged_commits(proof.header, chain.founding.server_keys, chain.genesis.commit_quorum))
+    forged = dict(forged_commits(proof.header, chain.founding.server_keys, chain.genesis.committee.quorum))
     assert len(forged) > 15
     for name, commit in forged.items():
         assert chain.verdict(encode(replace(proof, commit=commit))) is None, name
@@ -436,7 +436,7 @@ def test_the_genesis_is_read_as_the_ledger_reads_it():
     assert TWENTY.trusted.server_keys == tuple(server.public_key for server in genesis.servers)
     assert TWENTY.trusted.device_keys == tuple(device.public_key for device in genesis.devices)
     assert TWENTY.trusted.signatures == TWENTY.founding.genesis.signatures
-    assert TWENTY.trusted.quorum == genesis.commit_quorum
+    assert TWENTY.trusted.quorum == genesis.committee.quorum
     light_client.check_genesis(TWENTY.trusted)
 
 
@@ -454,7 +454,7 @@ def test_the_fields_that_the_light_client_relies_on_stand_where_it_says():
 def test_the_quorum_is_the_ledgers(servers: int):
     keys = tuple(bytes([k]) * 32 for k in range(servers))
     records = tuple(ServerRecord(key, 1, 1) for key in keys)
-    assert TrustedGenesis(b"", keys, (), ()).quorum == replace(FOUR.genesis, servers=records).commit_quorum
+    assert TrustedGenesis(b"", keys, (), ()).quorum == replace(FOUR.genesis, servers=records).committee.quorum
 
 
 def test_a_genesis_whose_arrays_are_too_short_is_refused():

@@ -57,7 +57,7 @@ def machine(me: int = 0, n: int = 4, host: FakeHost | None = None):
     """A replica of height 1, not started; the proposer of round r is r modulo n."""
     host = host or FakeHost(me)
     public_keys = tuple(key.public_key for key in KEYS[:n])
-    at = Height(CHAIN, 1, me, public_keys, 2 * n // 3 + 1, lambda r: r % n)
+    at = Height(CHAIN, 1, me, dict(enumerate(public_keys)), 2 * n // 3 + 1, lambda r: r % n)
     return Consensus(at, host)
 
 

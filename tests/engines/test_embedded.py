@@ -42,8 +42,9 @@ def test_a_round_takes_three_heights_and_changes_the_model(world: World) -> None
 def test_every_replica_commits_the_same_and_a_quorum_signs_it(world: World) -> None:
     engine = world.engine()
     for made in (*world.play_round(engine), *world.play_round(engine)):
-        check_commit(world.genesis, made.block.header, made.commit, engine.replicas[0].application.memo.verify)
-        assert len(made.commit.signatures) >= world.genesis.commit_quorum
+        verify = engine.replicas[0].application.memo.verify
+        check_commit(world.genesis.committee, made.block.header, made.commit, verify)
+        assert len(made.commit.signatures) >= world.genesis.committee.quorum
         assert made.commit.consensus_round == 0
     assert len({(r.height, r.last_block, r.application.app_hash) for r in engine.replicas}) == 1
 

@@ -55,7 +55,7 @@ def test_a_chain_is_told_in_a_line_per_block(world: World, chain: Path) -> None:
     assert [line["transactions"] for line in told] == 2 * kinds
     assert [line["block_id"] for line in told] == [block_id(block.header).hex() for block in blocks]
     assert [line["app_hash"] for line in told] == [block.header.app_hash.hex() for block in blocks]
-    assert all(line["signatures"] >= world.genesis.commit_quorum for line in told)
+    assert all(line["signatures"] >= world.genesis.committee.quorum for line in told)
 
 
 def test_a_block_is_told_with_all_that_is_in_it(world: World, chain: Path) -> None:

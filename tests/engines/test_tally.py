@@ -44,7 +44,7 @@ class Checker:
 
 def tally_of(quorum: int = 5, servers: int = 7) -> tuple[Tally, Checker]:
     checker = Checker()
-    return Tally(CHAIN, 4, 2, "prevote", PUBLIC_KEYS[:servers], quorum, checker), checker
+    return Tally(CHAIN, 4, 2, "prevote", dict(enumerate(PUBLIC_KEYS[:servers])), quorum, checker), checker
 
 
 def add(tally: Tally, *votes: Vote) -> None:

@@ -176,7 +176,7 @@ def test_the_bytes_of_a_device_that_delegates_are_written_once(monkeypatch: pyte
 
 def test_a_contract_that_liars_alone_have_approved(monkeypatch: pytest.MonkeyPatch) -> None:
     def believe() -> None:
-        monkeypatch.setattr("bees.ledger.transition._check_approvals", lambda *_: None)
+        monkeypatch.setattr("bees.ledger.governance._problem_of", lambda *_: None)
 
     plans = (directed(seed, ("hostile contract",), deploys=False) for seed in range(20))
     assert_seen("contract in force", plans, monkeypatch, believe)

@@ -22,7 +22,7 @@ from bees.ledger.genesis import DutyCosts, PhaseLengths, ServerRecord
 from bees.ledger.refusals import InvalidTransactionError
 from bees.ledger.replay import replay
 from bees.ledger.state import Phase, state_tree
-from bees.ledger.transactions import Deploy, Evidence, Publish, Signed, Statement, Transaction, sign
+from bees.ledger.transactions import Amend, Deploy, Evidence, Publish, Signed, Statement, Transaction, sign
 
 if TYPE_CHECKING:
     from bees.core.keys import SigningKey
@@ -142,7 +142,9 @@ class AnySequence(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(data=st.data(), reporter=SERVER)
     def a_server_accuses_somebody(self, data: st.DataObject, reporter: int) -> None:
-        duties = [Statement(s.body, s.signature) for s in self.sent if not isinstance(s.body, Deploy | Evidence)]
+        duties = [
+            Statement(s.body, s.signature) for s in self.sent if not isinstance(s.body, Amend | Deploy | Evidence)
+        ]
         chosen = data.draw(st.lists(st.sampled_from(duties), min_size=1, max_size=2)) if duties else []
         if not chosen:
             return

@@ -33,7 +33,7 @@ def change(record: Any, **changes: Any) -> Any:
 
 def refusal_of(commit: Commit, block: Block = BLOCK) -> CommitError:
     with pytest.raises(CommitError) as refusal:
-        check_commit(WORLD.genesis, block.header, commit, is_signed_by)
+        check_commit(WORLD.genesis.committee, block.header, commit, is_signed_by)
     assert refusal.value.height == block.header.height
     return refusal.value
 
@@ -41,7 +41,8 @@ def refusal_of(commit: Commit, block: Block = BLOCK) -> CommitError:
 def test_any_quorum_commits_in_any_round_of_consensus():
     for servers in ((0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3), (0, 1, 2, 3)):
         for consensus_round in (0, 1, 99):
-            check_commit(WORLD.genesis, BLOCK.header, commit_of(BLOCK, servers, consensus_round), is_signed_by)
+            commit = commit_of(BLOCK, servers, consensus_round)
+            check_commit(WORLD.genesis.committee, BLOCK.header, commit, is_signed_by)
 
 
 def test_every_field_of_the_header_is_in_the_id_of_the_block():

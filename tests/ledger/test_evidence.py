@@ -13,13 +13,13 @@ from world import DEVICE_KEYS, DEVICES, FAILING_CONTRACT, SERVER_KEYS, SERVERS, 
 from bees.core.canonical import encode
 from bees.core.errors import MissingBlobError, TransactionError
 from bees.ledger.refusals import ConvictedError, EvidenceError, NotElectedError, UnknownParticipantError
-from bees.ledger.transactions import Delegate, Deploy, Evidence, Publish, Signed, Statement, Update, sign
+from bees.ledger.transactions import Amend, Delegate, Deploy, Evidence, Publish, Signed, Statement, Update, sign
 
 PENALTY = 3
 
 
 def statement(signed: Signed) -> Statement:
-    assert not isinstance(signed.body, Deploy | Evidence)
+    assert not isinstance(signed.body, Amend | Deploy | Evidence)
     return Statement(signed.body, signed.signature)
 
 

@@ -159,7 +159,7 @@ def test_sample_caps_may_sum_to_just_below_what_int64_sums_exactly():
 @pytest.mark.parametrize(("servers", "quorum"), [(1, 1), (2, 2), (3, 3), (4, 3), (6, 5), (7, 5), (20, 14), (21, 15)])
 def test_two_commit_quorums_share_an_honest_server(servers: int, quorum: int):
     rules = genesis(servers=(SERVER,) * servers)
-    assert rules.commit_quorum == quorum
+    assert rules.committee.quorum == quorum
     assert 3 * quorum > 2 * servers
     assert 2 * quorum - servers > (servers - 1) // 3
 

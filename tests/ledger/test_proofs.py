@@ -134,7 +134,7 @@ def test_with_20_servers_a_proof_has_less_than_2_kilobytes():
     chain_id = signed.genesis.chain_id
     header = Header(chain_id, 6, bytes(32), bytes(32), state_tree(state).root)
     message = vote_bytes(chain_id, 6, 0, "precommit", block_id(header))
-    votes = tuple(CommitSignature(k, keys[k].sign(message)) for k in range(signed.genesis.commit_quorum))
+    votes = tuple(CommitSignature(k, keys[k].sign(message)) for k in range(signed.genesis.committee.quorum))
     proof = prove_model(state, header, Commit(6, 0, block_id(header), votes))
     assert check_model_proof(signed.genesis, proof, is_signed_by) == state.outcome
     assert len(votes) == 14

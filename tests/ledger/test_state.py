@@ -10,6 +10,7 @@ from world import World, genesis
 
 from bees.core.canonical import encode
 from bees.ledger.commitments import hash_contract
+from bees.ledger.membership import Change, amend
 from bees.ledger.merkle import check_path
 from bees.ledger.state import (
     AcceptedUpdate,
@@ -47,6 +48,9 @@ def test_every_field_of_the_state_is_in_the_app_hash():
         "contract": b"other",
         "next_contract": b"",
         "deploys": 1,
+        "members": amend(STATE.members, Change("device", 1, None, None)),
+        "next_members": amend(STATE.members, Change("device", 2, None, None)),
+        "amendments": 2,
         "servers": (*STATE.servers[:3], ServerAccount(0)),
         "delegations": {0: Delegation(1, 1, 1)},
         "updates": {0: AcceptedUpdate(bytes(32), 1, None)},
@@ -56,8 +60,9 @@ def test_every_field_of_the_state_is_in_the_app_hash():
         "convictions": {("server", 1): 1},
     }
     assert other.keys() == set(State.__struct_fields__)
-    roots = {state_tree(replace(STATE, **{name: value})).root for name, value in other.items()}
-    assert len(roots | {state_tree(STATE).root}) == len(other) + 1
+    amended = replace(STATE, amendments=1)  # before, the members are those of the genesis, which the chain id names
+    roots = {state_tree(replace(amended, **{name: value})).root for name, value in other.items()}
+    assert len(roots | {state_tree(amended).root, state_tree(STATE).root}) == len(other) + 2
 
 
 @settings(deadline=None, max_examples=30)

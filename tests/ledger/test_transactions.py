@@ -49,7 +49,7 @@ AUTHORS = {
 @pytest.mark.parametrize("name", BODIES)
 def test_a_transaction_is_signed_by_whom_it_binds(name: str):
     body = BODIES[name]
-    assert author_key(WORLD.genesis, body) == AUTHORS[name].public_key
+    assert author_key(WORLD.state.members, body) == AUTHORS[name].public_key
     signed = sign(body, AUTHORS[name])
     assert is_signed_by(AUTHORS[name].public_key, signing_bytes(body), signed.signature)
 
@@ -91,10 +91,10 @@ def test_the_author_of_any_transaction_is_known_or_the_transaction_refused(body:
     # A Delegate's server is no author: the transition looks it up.
     named = named[1:] if isinstance(body, Delegate) else named
     if all(index is None or index < total for index, total in named):
-        assert author_key(WORLD.genesis, body) in {k.public_key for k in (*SERVER_KEYS, *DEVICE_KEYS)}
+        assert author_key(WORLD.state.members, body) in {k.public_key for k in (*SERVER_KEYS, *DEVICE_KEYS)}
     else:
         with pytest.raises(UnknownParticipantError):
-            author_key(WORLD.genesis, body)
+            author_key(WORLD.state.members, body)
 
 
 def test_a_hash_names_transaction_and_signature():
@@ -118,4 +118,4 @@ def test_rights_go_before_duties_and_then_authors_ascend():
 
 def test_refusals_are_errors_of_the_ledger():
     with pytest.raises(LedgerError):
-        author_key(WORLD.genesis, WORLD.attest(0, {}, server=99).body)
+        author_key(WORLD.state.members, WORLD.attest(0, {}, server=99).body)

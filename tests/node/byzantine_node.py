@@ -48,9 +48,10 @@ class LyingLedger(LedgerNode):
     def told(self, honest: Signed, tamper: Callable[..., tuple[Any, ...]]) -> Signed:
         """What one of the ways to lie makes of a transaction."""
         replica: Any = SimpleNamespace(application=self._application, mempool={})
-        keys, rng = {self.server: self.key}, np.random.default_rng(0)
+        (key,), rng = self.key.keys, np.random.default_rng(0)
+        keys = {self.server: key}
         coalition = Coalition(self.genesis, keys, frozenset(), inflates=True, rng=rng)
-        (said,) = tamper(Liar(self.server, coalition, self.key, lambda: replica), -1, Gossip(honest))
+        (said,) = tamper(Liar(self.server, coalition, key, lambda: replica), -1, Gossip(honest))
         return said.signed
 
     async def submit(self, signed: Signed) -> None:

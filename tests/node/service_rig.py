@@ -14,7 +14,7 @@ from bees.faults.world import evaluate, shared_world
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.application import Application
 from bees.ledger.block import Block, Commit, CommitSignature, Header, block_id, vote_bytes
-from bees.ledger.proofs import prove_model
+from bees.ledger.proofs import CommitteeProof, prove_model
 from bees.node.blob_store import DiskBlobStore
 from bees.node.config import DevicesSection, PeersSection
 from bees.node.device_api import DeviceApi
@@ -92,6 +92,9 @@ class OrderedLedger:
 
     def proof(self):
         return prove_model(*self._closing) if self._closing else None
+
+    def committee_proofs(self, after: int) -> list[CommitteeProof]:
+        return []
 
     def take_signature(self, signature: HeaderSignature) -> bool:
         self.heard.append(signature)
@@ -199,7 +202,7 @@ async def _node(folder: Path, server: int, port: int, peer_port: int, urls: tupl
     duties = Duties(server, ledger.key, journal, store, ledger.executor)
     api = DeviceApi(ledger, store, section, metrics)
     loop = DutyLoop(ledger, duties, _score, peers, store, metrics, api.entrusted, 3)
-    api.hear, api.have_bytes = loop.hear, loop.wake
+    api.tell(loop.hear, loop.wake)
     device_server = GuardedServer(api.routes, section, metrics, frozenset({"/healthz", "/readyz", "/metrics"}))
     peer_api = PeerApi(ledger, store, metrics)
     peer_server = GuardedServer(peer_api.routes, peer_section, metrics)

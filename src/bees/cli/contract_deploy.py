@@ -130,7 +130,7 @@ def _summary(proposal: Proposal) -> dict[str, Any]:
         "code_hash": proposal.code_hash.hex(),
         "code_bytes": len(proposal.code),
         "approved_by": approved,
-        "needed": proposal.genesis.commit_quorum,
+        "needed": proposal.genesis.committee.quorum,
         "servers": len(proposal.genesis.servers),
     }
 

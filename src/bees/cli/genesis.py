@@ -127,7 +127,8 @@ def check(file: File, as_json: AsJson = False) -> None:
     else:
         plain(f"chain {told.chain_id.hex()} ({told.name})")
         plain(
-            f"{len(told.servers)} servers, {len(told.devices)} devices; a block takes {told.commit_quorum} signatures"
+            f"{len(told.servers)} servers, {len(told.devices)} devices; "
+            f"a block takes {told.committee.quorum} signatures"
         )
         plain(f"model {told.model.name}, {told.model.update_bytes:,} bytes an update; M = {told.top_m}")
         plain(f"contract {hash_contract(told.contract).hex()}")

@@ -40,7 +40,8 @@ failed verification or a run that could not end well.
     ├── EngineError                  the engine that orders blocks cannot go on (exit 1)
     │   ├── AbciError                bytes from CometBFT's socket that are no messages of ABCI
     │   ├── CometError               CometBFT cannot be started or reached, or refuses a request
-    │   └── DivergedError            this server's state is not what the other servers have signed
+    │   ├── DivergedError            this server's state is not what the other servers have signed
+    │   └── NoKeyError               the chain names another key for this server, or it was removed
     ├── NetworkError                 other participants cannot be reached, or answer nonsense (exit 1)
     ├── RequestError                 an HTTP request that is refused; its subclasses say why (exit 1)
     ├── ChainFileError               a chain file that is cut, altered or not a chain (exit 1)
@@ -487,6 +488,22 @@ class CometError(EngineError):
 
 
 @dataclass(eq=False)
+class NoKeyError(EngineError):
+    """The servers have replaced this server's key by one that is not here, or have removed it.
+
+    Attributes:
+        is_removed: whether it takes no part any more.
+    """
+
+    is_removed: bool
+
+    @property
+    def message(self) -> str:
+        fix = "take it out of service" if self.is_removed else "give the file of its new key as next_key in node.toml"
+        return f"{self.problem}; {fix}"
+
+
+@dataclass(eq=False)
 class DivergedError(EngineError):
     """This server's state is not what the other servers have signed, so it must not go on.
 
@@ -527,6 +544,21 @@ class StorageError(ChainFileError):
     """
 
     exit_code: ClassVar[int] = 2
+
+
+@dataclass(eq=False)
+class TrainingError(BeesError):
+    """A training for another has come to nothing.
+
+    Attributes:
+        problem: why.
+    """
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return self.problem
 
 
 @dataclass(eq=False)

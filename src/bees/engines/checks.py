@@ -15,7 +15,7 @@ from bees.core.errors import CodecError, TransactionError
 from bees.core.stopwatch import untimed
 from bees.ledger.application import Memo, needs_bytes
 from bees.ledger.block import Block, block_id
-from bees.ledger.refusals import UnknownParticipantError
+from bees.ledger.refusals import RemovedError, UnknownParticipantError
 from bees.ledger.transactions import author_key
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bees.core.stopwatch import PhaseTimer
     from bees.engines.tally import SignatureCheck
     from bees.ledger.execution import ContractResult, ContractRunner
-    from bees.ledger.genesis import Genesis
+    from bees.ledger.membership import Members
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
 
@@ -154,13 +154,13 @@ class Checks:
             raise copy(refusal)
 
 
-def signature_checks(genesis: Genesis, transactions: Iterable[Signed]) -> list[SignatureCheck]:
+def signature_checks(members: Members, transactions: Iterable[Signed]) -> list[SignatureCheck]:
     """What to verify before the transactions can be right; those without a known author are left out."""
     checks: list[SignatureCheck] = []
     for signed in transactions:
         try:
-            key = author_key(genesis, signed.body)
-        except UnknownParticipantError:
+            key = author_key(members, signed.body)
+        except (UnknownParticipantError, RemovedError):
             continue
         checks.append((key, signed.message, signed.signature))
     return checks

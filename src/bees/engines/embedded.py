@@ -105,6 +105,10 @@ class EmbeddedEngine:
             for index, key in enumerate(server_keys)
         )
 
+    def add_key(self, server: int, key: SigningKey) -> None:
+        """Give a replica the key that an Amend names, or will name, as its server's."""
+        self.replicas[server].add_key(key)
+
     @property
     def state(self) -> State:
         """After the last block that all replicas have committed."""
@@ -134,7 +138,7 @@ class EmbeddedEngine:
             For each, why it was refused, or None.
         """
         with self._timer("commit"):
-            checks = signature_checks(self._genesis, transactions)
+            checks = signature_checks(self.state.members, transactions)
             for known in self._checks:
                 known.memo.verify_all(checks)
         return tuple(self._refusal(signed) for signed in transactions)

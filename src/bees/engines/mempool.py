@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bees.core.errors import TransactionError
 from bees.ledger.evidence import author_of, question_of
-from bees.ledger.transactions import Delegate, Deploy, Evidence, Update
+from bees.ledger.transactions import Amend, Delegate, Deploy, Evidence, Update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -105,7 +105,7 @@ class Mempool(MutableMapping[bytes, "Signed"]):
 
 
 def _author(body: Transaction) -> tuple[str, int]:
-    if isinstance(body, Evidence | Deploy):
+    if isinstance(body, Evidence | Deploy | Amend):
         return "server", body.server
     return author_of(body)
 
@@ -114,8 +114,8 @@ def _question(body: Transaction) -> Hashable:
     match body:
         case Evidence():
             return "Evidence", _author(body), author_of(body.first.body)
-        case Deploy():
-            return "Deploy", _author(body), body.nonce
+        case Deploy() | Amend():
+            return type(body).__name__, _author(body), body.nonce
         case _:
             return question_of(body)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bees.core.stopwatch import PhaseTimer
     from bees.engines.checks import Checks
     from bees.engines.tally import SignatureCheck
+    from bees.ledger.committee import Committee
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.transactions import Signed
 
@@ -135,7 +136,7 @@ class Replica:
         self.last_block = signed.genesis.chain_id
         self.last_decision: tuple[Block, Commit] | None = None
         self._genesis = signed.genesis
-        self._key = key
+        self._keys = [key]
         self._checks = checks
         self._network = network
         self._lengths = lengths
@@ -144,7 +145,6 @@ class Replica:
         self._times_asked = 0
         self._answered: Counter[tuple[int, int | None]] = Counter()
         self._lags = False
-        self._public_keys = tuple(server.public_key for server in signed.genesis.servers)
         self._consensus: Consensus | None = None
 
     @property
@@ -181,14 +181,15 @@ class Replica:
         height = self.height + 1
         # An engine may forget timers between heights.
         self._answered.clear()
-        servers = len(self._public_keys)
+        committee = self._committee
+        members = committee.members
         at = Height(
             self._genesis.chain_id,
             height,
             self.index,
-            self._public_keys,
-            self._genesis.commit_quorum,
-            lambda consensus_round: (height - 1 + consensus_round) % servers,
+            {server: key for server, key in enumerate(committee.keys) if key is not None},
+            committee.quorum,
+            lambda consensus_round: members[(height - 1 + consensus_round) % len(members)],
         )
         self._consensus = Consensus(at, self)
         self._ask_later(0 if self._lags else self._lengths.first_us)
@@ -245,7 +246,7 @@ class Replica:
             if known is None:
                 return False
             news = [s for s in known[0].batch.transactions if s.signature not in self.mempool]
-            self.check_signatures(signature_checks(self._genesis, news))
+            self.check_signatures(signature_checks(self.application.state.members, news))
             try:
                 check_block(self.application, self.last_block, known[0])
             except (BlockError, MissingBlobError):
@@ -255,7 +256,20 @@ class Replica:
     def sign(self, message: bytes) -> bytes:
         """This server's signature."""
         with self._timer("sign"):
-            return self._key.sign(message)
+            return self._signing_key.sign(message)
+
+    def add_key(self, key: SigningKey) -> None:
+        """Hold one more key, with which this server signs once the chain names it."""
+        self._keys.append(key)
+
+    @property
+    def _committee(self) -> Committee:
+        return self.application.state.members.committee
+
+    @property
+    def _signing_key(self) -> SigningKey:
+        named = self._committee.key(self.index)
+        return next((key for key in self._keys if key.public_key == named), self._keys[0])
 
     def check_signatures(self, checks: Sequence[SignatureCheck]) -> list[bool]:
         """Which of the (public key, message, signature) are valid."""
@@ -276,7 +290,7 @@ class Replica:
 
     def _take_in(self, block: Block, decision: Decision, *, is_stored: bool) -> None:
         check_block(self.application, self.last_block, block)
-        check_commit(self._genesis, block.header, decision.commit, self._checks.memo.verify)
+        check_commit(self._committee, block.header, decision.commit, self._checks.memo.verify)
         self._append(block, decision, is_stored=is_stored)
 
     def _append(self, block: Block, decision: Decision, *, is_stored: bool = False) -> None:
@@ -322,12 +336,12 @@ class Replica:
             self._act(self._consensus.reconsider())
 
     def _next_peers(self) -> list[int]:
-        servers, first = len(self._public_keys), self._times_asked * _PEERS_ASKED
+        servers, first = len(self._genesis.servers), self._times_asked * _PEERS_ASKED
         self._times_asked += 1
         return [(self.index + 1 + (first + k) % (servers - 1)) % servers for k in range(min(_PEERS_ASKED, servers - 1))]
 
     def _answer(self, status: Status) -> None:
-        if not 0 <= status.server < len(self._public_keys) or not self._has_answer_left(status):
+        if not 0 <= status.server < len(self._genesis.servers) or not self._has_answer_left(status):
             return
         decision = self._store.decision(status.height)
         if decision is not None:
@@ -355,7 +369,7 @@ class Replica:
             return
         try:
             # Before the block is executed: a stranger's block without a commit must cost no more than signatures.
-            check_commit(self._genesis, known[0].header, decision.commit, self._checks.memo.verify)
+            check_commit(self._committee, known[0].header, decision.commit, self._checks.memo.verify)
         except CommitError:
             return
         if not self.is_valid(decision.block):

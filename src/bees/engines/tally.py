@@ -51,7 +51,7 @@ class Tally:
         height: int,
         consensus_round: int,
         kind: VoteKind,
-        public_keys: Sequence[bytes],
+        public_keys: Mapping[int, bytes],
         quorum: int,
         check: CheckSignatures,
     ) -> None:

@@ -19,7 +19,7 @@ from bees.engines.tally import Tally, to_bits
 from bees.ledger.block import Commit, CommitSignature, VoteKind, vote_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bees.engines.tally import SignatureCheck
 
@@ -137,7 +137,7 @@ class Height:
         chain_id: of the genesis.
         height: h_p.
         me: index of this replica.
-        public_keys: of all replicas.
+        public_keys: of the servers that vote; a replica of another one only follows.
         quorum: ``2f + 1``.
         proposer: the proposer of a round of this height.
     """
@@ -145,7 +145,7 @@ class Height:
     chain_id: bytes
     height: int
     me: int
-    public_keys: tuple[bytes, ...]
+    public_keys: Mapping[int, bytes]
     quorum: int
     proposer: Callable[[int], int]
 
@@ -385,11 +385,13 @@ class Consensus:
         self._vote("prevote", self._host.identify(proposal.block) if is_acceptable else None)
 
     def _vote(self, kind: VoteKind, block: bytes | None) -> None:
+        self.step = Step.PREVOTE if kind == "prevote" else Step.PRECOMMIT
+        if self._at.me not in self._at.public_keys:
+            return
         message = vote_bytes(self._at.chain_id, self._at.height, self.round, kind, block)
         vote = Vote(self._at.height, self.round, kind, block, self._at.me, self._host.sign(message))
         self._tally(self.round, kind).add_own(vote)
         self._broadcast.append(vote)
-        self.step = Step.PREVOTE if kind == "prevote" else Step.PRECOMMIT
 
     def _propose(self, block: bytes) -> None:
         message = proposal_bytes(self._at.chain_id, self._at.height, self.round, self.valid_round, block)
@@ -440,7 +442,7 @@ class Consensus:
         return self._host.check_signatures([(self._at.public_keys[vote.server], message, vote.signature)])[0]
 
     def _add_vote(self, vote: Vote) -> bool:
-        if self.decided or vote.height != self._at.height or vote.server >= len(self._at.public_keys):
+        if self.decided or vote.height != self._at.height or vote.server not in self._at.public_keys:
             return False
         if vote.consensus_round > self.round + 1 and not (
             self._is_from_voter(vote) and self._listens(vote.server, vote.consensus_round)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bees.engines.messages import Decision, Proposal, Status, Vote
 from bees.ledger.evidence import question_of
-from bees.ledger.transactions import Attest, Deploy, Evidence
+from bees.ledger.transactions import Amend, Attest, Deploy, Evidence
 from bees.protocol.messages import Gossip
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Told:
 
     def _note_transaction(self, sender: int, signed: Signed) -> str:
         body = signed.body
-        if isinstance(body, Evidence | Deploy) or getattr(body, "server", None) != sender:
+        if isinstance(body, Evidence | Deploy | Amend) or getattr(body, "server", None) != sender:
             return ""
         kind, author, *_ = question = question_of(body)
         if author != ("server", sender):

@@ -6,7 +6,7 @@ words drawn from a seed, and its score a number drawn from its bytes, so that al
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ from bees.core.seeds import generator
 from bees.engines.checks import Checks
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.commitments import hash_contract, hash_model
+from bees.ledger.committee import Committee
 from bees.ledger.genesis import (
     DeviceRecord,
     DutyCosts,
@@ -54,13 +55,22 @@ NEXT_CONTRACT = "argmax"
 """What honest servers may deploy: FedAvg of the single most accurate update."""
 
 
+class WeakCommittee(Committee, frozen=True, dict=True):
+    """Servers of which fewer commit a block than is safe."""
+
+    @property
+    def quorum(self) -> int:
+        """One less than more than 2N/3: two quorums of this size can meet in f liars alone."""
+        return super().quorum - 1
+
+
 class WeakGenesis(Genesis, frozen=True, dict=True):
     """A genesis whose blocks are committed by fewer signatures than is safe, to see that forks are found."""
 
-    @property
-    def commit_quorum(self) -> int:
-        """One less than more than 2N/3: two quorums of this size can meet in f liars alone."""
-        return 2 * len(self.servers) // 3
+    @cached_property
+    def committee(self) -> Committee:
+        """Likewise."""
+        return WeakCommittee(tuple(server.public_key for server in self.servers))
 
 
 class FaultWorld:

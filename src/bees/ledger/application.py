@@ -121,9 +121,10 @@ class Application:
 
         Raises:
             UnknownParticipantError: the genesis knows no such author.
+            RemovedError: the author takes no part any more.
             BadSignatureError: it is not signed by its author.
         """
-        key = author_key(self.state.genesis, signed.body)
+        key = author_key(self.state.members, signed.body)
         if not self.memo.verify(key, signed.message, signed.signature):
             raise BadSignatureError(type(signed.body).__name__, canonical_order(signed)[1])
 
@@ -165,6 +166,11 @@ class Application:
         """Make the state of the last finalized block the state."""
         if self._pending is not None:
             self.state, self.app_hash, self._pending = self._pending.state, self._pending.app_hash, None
+
+    @property
+    def pending(self) -> State:
+        """The state after the last finalized block, committed or not."""
+        return self.state if self._pending is None else self._pending.state
 
     def query(self, leaf: str) -> tuple[bytes, MerklePath]:
         """A leaf of the state and the path that proves it under the app hash.

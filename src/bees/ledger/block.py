@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 from bees.core.canonical import Record, encode
 from bees.core.hashes import digest
-from bees.ledger.genesis import Genesis, Hash, Natural, Positive, Signature
+from bees.ledger.genesis import Hash, Natural, Positive, Signature
 from bees.ledger.merkle import merkle_root
 from bees.ledger.refusals import CommitError
 from bees.ledger.transactions import Signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bees.ledger.committee import Committee
 
     Verifier = Callable[[bytes, bytes, bytes], bool]
 
@@ -92,8 +94,14 @@ def vote_bytes(chain_id: bytes, height: int, consensus_round: int, kind: VoteKin
     return b"bees vote\0" + encode((chain_id, height, consensus_round, kind, block))
 
 
-def check_commit(genesis: Genesis, header: Header, commit: Commit, verify: Verifier) -> None:
+def check_commit(committee: Committee, header: Header, commit: Commit, verify: Verifier) -> None:
     """Check that more than 2N/3 servers have committed the block.
+
+    Args:
+        committee: the servers that count in the state before the block.
+        header: of the block, on the right chain.
+        commit: its signatures.
+        verify: tells whether a (public key, message, signature) is valid.
 
     Raises:
         CommitError: too few signatures, or one that is not valid, not in order or for something else.
@@ -102,11 +110,12 @@ def check_commit(genesis: Genesis, header: Header, commit: Commit, verify: Verif
     if commit.height != height or commit.block_id != block_id(header):
         raise CommitError(height, "it commits another block")
     servers = [signature.server for signature in commit.signatures]
-    if servers != sorted(set(servers)) or (servers and servers[-1] >= len(genesis.servers)):
+    if servers != sorted(set(servers)) or any(committee.key(server) is None for server in servers):
         raise CommitError(height, "its servers do not ascend, or are unknown")
-    if len(servers) < genesis.commit_quorum:
-        raise CommitError(height, f"{len(servers)} signatures, {genesis.commit_quorum} are needed")
-    message = vote_bytes(genesis.chain_id, height, commit.consensus_round, "precommit", commit.block_id)
+    if len(servers) < committee.quorum:
+        raise CommitError(height, f"{len(servers)} signatures, {committee.quorum} are needed")
+    message = vote_bytes(header.chain_id, height, commit.consensus_round, "precommit", commit.block_id)
     for vote in commit.signatures:
-        if not verify(genesis.servers[vote.server].public_key, message, vote.signature):
+        key = committee.key(vote.server)
+        if key is None or not verify(key, message, vote.signature):
             raise CommitError(height, f"the signature of server {vote.server} is not valid")

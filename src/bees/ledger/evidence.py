@@ -20,7 +20,6 @@ from bees.ledger.transactions import Attest, Delegate, Duty, Evidence, Publish, 
 
 if TYPE_CHECKING:
     from bees.ledger.execution import ContractRunner
-    from bees.ledger.genesis import Genesis
     from bees.ledger.state import Participant, State
     from bees.ledger.transactions import Statement
 
@@ -33,6 +32,7 @@ def convict(state: State, body: Evidence, runner: ContractRunner) -> State:
     Raises:
         EvidenceError: it proves nothing, or nothing new.
         UnknownParticipantError: its author is not in the genesis.
+        RemovedError: its author takes no part any more.
         MissingBlobError: an update that the contract must read is not at hand.
     """
     duty = body.first.body
@@ -45,8 +45,8 @@ def convict(state: State, body: Evidence, runner: ContractRunner) -> State:
         raise EvidenceError(f"{author[0]} {author[1]} is convicted of this already")
     if body.second is not None:
         _check_contradiction(body.first, body.second)
-        _check_statement(state.genesis, body.second)
-    _check_statement(state.genesis, body.first)
+        _check_statement(state, body.second)
+    _check_statement(state, body.first)
     if body.second is None:
         _check_is_wrong(state, duty, runner)
     return replace(state, convictions={**state.convictions, author: last_round})
@@ -91,11 +91,11 @@ def question_of(duty: Duty) -> Question:
     return type(duty).__name__, author_of(duty), round_of(duty), device
 
 
-def _check_statement(genesis: Genesis, statement: Statement) -> None:
+def _check_statement(state: State, statement: Statement) -> None:
     body = statement.body
-    if body.chain_id != genesis.chain_id:
+    if body.chain_id != state.genesis.chain_id:
         raise EvidenceError("what it shows was signed for another chain")
-    if not is_signed_by(author_key(genesis, body), signing_bytes(body), statement.signature):
+    if not is_signed_by(author_key(state.members, body), signing_bytes(body), statement.signature):
         raise EvidenceError("what it shows is not signed by its author")
 
 

@@ -13,12 +13,12 @@ from bees.core.errors import GenesisError
 from bees.core.hashes import digest
 from bees.core.keys import SigningKey, is_signed_by
 from bees.core.model import ModelDescription  # likewise
+from bees.ledger.committee import Committee, PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
-PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
@@ -132,10 +132,10 @@ class Genesis(Record, frozen=True, dict=True):
         """The genesis' hash: whatever is signed binds it, so nothing signed is good for another chain."""
         return digest("genesis", encode(self))
 
-    @property
-    def commit_quorum(self) -> int:
-        """The fewest signatures that commit a block: more than 2N/3, so two quorums share an honest server."""
-        return 2 * len(self.servers) // 3 + 1
+    @cached_property
+    def committee(self) -> Committee:
+        """The servers that commit the first blocks, and all others until the chain amends its members."""
+        return Committee(tuple(server.public_key for server in self.servers))
 
 
 class SignedGenesis(Record, frozen=True):

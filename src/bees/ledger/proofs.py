@@ -1,7 +1,12 @@
 """Proof of w_g(t) for whoever does not follow the chain, such as a device: one committed header, one leaf of the state.
 
-A device trusts the genesis and nothing else. The commit shows that more than 2N/3 of the genesis' servers stand
-behind the header; the header names the state after its block; the Merkle path shows how the round ended in that state.
+A device trusts the genesis and nothing else. The commit shows that more than 2N/3 of the servers stand behind the
+header; the header names the state after its block; the Merkle path shows how the round ended in that state.
+
+Which servers count, the genesis says, until they amend that. The block after which another committee counts is
+committed by the committee before, and its state names the next one. So from the genesis on, one such proof for each
+change leads to the committee that counts now. Whoever got hold of the replaced keys of more than 2N/3 of a former
+committee could lead astray a device that still believes that one; so a device keeps the newest that it has seen proved.
 """
 
 from __future__ import annotations
@@ -11,11 +16,14 @@ from typing import TYPE_CHECKING
 from bees.core.canonical import Record, encode
 from bees.core.errors import ProofError
 from bees.ledger.block import Commit, Header, check_commit
+from bees.ledger.committee import Committee
 from bees.ledger.merkle import MerklePath, check_path
 from bees.ledger.refusals import CommitError
-from bees.ledger.state import Outcome, State, state_tree
+from bees.ledger.state import COMMITTEE_LEAF, Outcome, State, state_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bees.ledger.block import Verifier
     from bees.ledger.genesis import Genesis
 
@@ -59,7 +67,9 @@ def prove_model(state: State, header: Header, commit: Commit) -> ModelProof:
     return ModelProof(header, commit, state.outcome, tree.prove(OUTCOME_LEAF))
 
 
-def check_model_proof(genesis: Genesis, proof: ModelProof, verify: Verifier) -> Outcome:
+def check_model_proof(
+    genesis: Genesis, proof: ModelProof, verify: Verifier, committee: Committee | None = None
+) -> Outcome:
     """What a proof shows, from the genesis alone.
 
     Which round that is, is in the answer: an old proof stays true, so the caller must compare the round.
@@ -68,6 +78,7 @@ def check_model_proof(genesis: Genesis, proof: ModelProof, verify: Verifier) -> 
         genesis: the device's own.
         proof: decoded from bytes that anyone may have sent.
         verify: tells whether a (public key, message, signature) is valid.
+        committee: the servers that count, where they are not those of the genesis any more.
 
     Returns:
         how the round ended.
@@ -75,11 +86,69 @@ def check_model_proof(genesis: Genesis, proof: ModelProof, verify: Verifier) -> 
     Raises:
         ProofError: another chain, no quorum, or a path that leads elsewhere.
     """
+    _check_header(genesis, committee or genesis.committee, proof, verify)
+    check_path(proof.header.app_hash, OUTCOME_LEAF, encode(proof.outcome), proof.path)
+    return proof.outcome
+
+
+class CommitteeProof(Record, frozen=True):
+    """Shows which servers count after a block.
+
+    Attributes:
+        header: of the block.
+        commit: of the committee that counted before it.
+        committee: what is proved.
+        path: from the committee's leaf to the header's app hash.
+    """
+
+    header: Header
+    commit: Commit
+    committee: Committee
+    path: MerklePath
+
+
+def prove_committee(state: State, header: Header, commit: Commit) -> CommitteeProof:
+    """The proof of the committee after a block.
+
+    Args:
+        state: after the block, of a chain that has amended its members.
+        header: of the block.
+        commit: of the block.
+
+    Raises:
+        ProofError: the members were never amended, or the header does not name this state.
+    """
+    tree = state_tree(state)
+    if tree.root != header.app_hash:
+        raise ProofError(f"block {header.height} leads to another state")
+    return CommitteeProof(header, commit, state.members.committee, tree.prove(COMMITTEE_LEAF))
+
+
+def follow_committee(
+    genesis: Genesis, committee: Committee, proofs: Iterable[CommitteeProof], verify: Verifier
+) -> Committee:
+    """The committee that a chain of proofs leads to, each checked by the committee before it.
+
+    Args:
+        genesis: the device's own.
+        committee: that is believed so far.
+        proofs: one for each change since, in order; decoded from bytes that anyone may have sent.
+        verify: tells whether a (public key, message, signature) is valid.
+
+    Raises:
+        ProofError: one of them is of another chain, has no quorum, or a path that leads elsewhere.
+    """
+    for proof in proofs:
+        _check_header(genesis, committee, proof, verify)
+        check_path(proof.header.app_hash, COMMITTEE_LEAF, encode(proof.committee), proof.path)
+        committee = proof.committee
+    return committee
+
+
+def _check_header(genesis: Genesis, committee: Committee, proof: ModelProof | CommitteeProof, verify: Verifier) -> None:
     if proof.header.chain_id != genesis.chain_id:
         raise ProofError("its header belongs to another chain")
     try:
-        check_commit(genesis, proof.header, proof.commit, verify)
+        check_commit(committee, proof.header, proof.commit, verify)
     except CommitError as error:
         raise ProofError(str(error)) from error
-    check_path(proof.header.app_hash, OUTCOME_LEAF, encode(proof.outcome), proof.path)
-    return proof.outcome

@@ -18,7 +18,9 @@
     ├── WrongResultError           not the contract's result
     ├── ConvictedError             its author has lost its turns
     ├── EvidenceError              evidence that proves nothing, or nothing new
-    └── DeployError                a change of contract without right
+    ├── DeployError                a change of contract without right
+    ├── AmendError                 a change of the members without right, or an impossible one
+    └── RemovedError               its author takes no part any more
 
     BlockError
     ├── BrokenLinkError            wrong height, chain or previous block
@@ -222,6 +224,29 @@ class DeployError(TransactionError):
     @property
     def message(self) -> str:
         return f"deploy: {self.problem}"
+
+
+@dataclass(eq=False)
+class AmendError(TransactionError):
+    """A change of the members without the right to it, or one that cannot be."""
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"amendment: {self.problem}"
+
+
+@dataclass(eq=False)
+class RemovedError(TransactionError):
+    """The author, or the device that it speaks for, was removed from the chain."""
+
+    kind: str
+    index: int
+
+    @property
+    def message(self) -> str:
+        return f"{self.kind} {self.index} was removed from the chain"
 
 
 @dataclass(eq=False)

@@ -49,7 +49,7 @@ def replay(
     for block_bytes, commit_bytes in stored:
         block, commit = decode(block_bytes, Block), decode(commit_bytes, Commit)
         check_block(application, previous, block)
-        check_commit(signed.genesis, block.header, commit, application.memo.verify)
+        check_commit(application.state.members.committee, block.header, commit, application.memo.verify)
         application.finalize_block(block.batch)
         application.commit()
         previous = block_id(block.header)

@@ -15,7 +15,8 @@ from bees.ledger.state import Ballot, EligibleUpdate, Outcome, Phase, ServerAcco
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bees.ledger.state import AcceptedUpdate, Participant, State
+    from bees.ledger.membership import Members
+    from bees.ledger.state import AcceptedUpdate, Delegation, Participant, State
 
 
 BATTERY_LIMIT_MJ = 2**63 - 1
@@ -131,6 +132,7 @@ def _elect_before_attest(state: State) -> State:
 def _next_round(state: State, outcome: Outcome) -> State:
     harvest = state.genesis.costs.harvest_mj
     opened = state.round + 1
+    members = state.members if state.next_members is None else state.next_members
     return replace(
         state,
         round=opened,
@@ -139,14 +141,25 @@ def _next_round(state: State, outcome: Outcome) -> State:
         model=outcome.model,
         contract=state.contract if state.next_contract is None else state.next_contract,
         next_contract=None,
-        servers=tuple(ServerAccount(min(account.battery_mj + harvest, BATTERY_LIMIT_MJ)) for account in state.servers),
-        delegations={d: g for d, g in state.delegations.items() if g.last_round > state.round},
+        members=members,
+        next_members=None,
+        servers=tuple(
+            ServerAccount(0 if key is None else min(account.battery_mj + harvest, BATTERY_LIMIT_MJ))
+            for account, key in zip(state.servers, members.committee.keys, strict=True)
+        ),
+        delegations={d: g for d, g in state.delegations.items() if _goes_on(state, members, d, g)},
         updates={},
         attestations={},
         ballot=None,
         outcome=outcome,
         convictions={p: last for p, last in state.convictions.items() if last >= opened},
     )
+
+
+def _goes_on(state: State, members: Members, device: int, delegation: Delegation) -> bool:
+    """Whether a delegation outlives the round. What a replaced key has delegated, whoever stole it may have."""
+    is_same_device = members.devices[device] == state.members.devices[device]
+    return delegation.last_round > state.round and is_same_device
 
 
 def _open(state: State, phase: Phase) -> State:
@@ -158,8 +171,10 @@ def _heights_open(state: State) -> int:
 
 
 def _collect_is_over(state: State) -> bool:
-    devices = range(len(state.genesis.devices))
-    complete = all(device in state.updates or state.is_convicted(("device", device)) for device in devices)
+    complete = all(
+        device in state.updates or key is None or state.is_convicted(("device", device))
+        for device, key in enumerate(state.members.devices)
+    )
     return complete or _heights_open(state) >= state.genesis.phases.collect
 
 

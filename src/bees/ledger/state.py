@@ -11,7 +11,11 @@ from msgspec import Struct
 from bees.core.canonical import Record, encode
 from bees.ledger.commitments import hash_contract
 from bees.ledger.genesis import Genesis
+from bees.ledger.membership import Members
 from bees.ledger.merkle import MerkleMap
+
+COMMITTEE_LEAF = "committee"
+"""Of the servers whose signatures count, once a chain has amended its members."""
 
 
 class Phase(StrEnum):
@@ -30,7 +34,8 @@ class ServerAccount(Record, frozen=True):
     """What the chain keeps of a server.
 
     Attributes:
-        battery_mj: B_k, never negative; a server at 0 has no duties and does not count.
+        battery_mj: B_k, never negative; a server at 0 has no duties and does not count, and one that was
+            removed stays there.
     """
 
     battery_mj: int
@@ -132,6 +137,9 @@ class State(Struct, frozen=True):
         contract: code of the contract in force.
         next_contract: code that is in force from the next round on, or None.
         deploys: how many changes of contract there were.
+        members: whose signatures count in the open round.
+        next_members: whose count from the next round on, or None where nothing changes.
+        amendments: how many changes of the members there were.
         servers: accounts, in the order of the genesis.
         delegations: by device.
         updates: of the open round, by device.
@@ -151,6 +159,9 @@ class State(Struct, frozen=True):
     contract: bytes
     next_contract: bytes | None
     deploys: int
+    members: Members
+    next_members: Members | None
+    amendments: int
     servers: tuple[ServerAccount, ...]
     delegations: Mapping[int, Delegation]
     updates: Mapping[int, AcceptedUpdate]
@@ -201,6 +212,9 @@ def initial_state(genesis: Genesis) -> State:
         contract=genesis.contract,
         next_contract=None,
         deploys=0,
+        members=Members.of(genesis),
+        next_members=None,
+        amendments=0,
         servers=tuple(ServerAccount(server.battery_mj) for server in genesis.servers),
         delegations={},
         updates={},
@@ -209,6 +223,19 @@ def initial_state(genesis: Genesis) -> State:
         outcome=None,
         convictions={},
     )
+
+
+def _amended_leaves(state: State) -> dict[str, object]:
+    """What an amended chain has besides; until then the genesis says it, and the chain id names that."""
+    if not state.amendments:
+        return {}
+    members = state.members
+    return {
+        "amendments": (state.amendments, state.next_members),
+        COMMITTEE_LEAF: members.committee,
+        "devices": members.devices,
+        "validators": members.validator_changes,
+    }
 
 
 def state_tree(state: State) -> MerkleMap:
@@ -225,5 +252,6 @@ def state_tree(state: State) -> MerkleMap:
         "round": (state.height, state.round, state.phase.value, state.phase_opened, state.model),
         "updates": tuple(sorted(state.updates.items())),
         **{f"server/{index:06d}": account for index, account in enumerate(state.servers)},
+        **_amended_leaves(state),
     }
     return MerkleMap.of({key: encode(value) for key, value in leaves.items()})

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from bees.core.canonical import Record, encode
 from bees.core.hashes import digest
-from bees.ledger.genesis import Genesis, Hash, Natural, PublicKey, Signature
-from bees.ledger.refusals import UnknownParticipantError
+from bees.ledger.genesis import Hash, Natural, PublicKey, Signature
+from bees.ledger.membership import Change, Members
+from bees.ledger.refusals import RemovedError, UnknownParticipantError
 
 if TYPE_CHECKING:
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
 
 
 class Delegate(Record, frozen=True, tag="delegate"):
@@ -96,7 +97,7 @@ class Publish(Record, frozen=True, tag="publish"):
 
 
 class Approval(Record, frozen=True):
-    """A server's signature under a change of contract."""
+    """A server's signature under a change of the contract or of the members."""
 
     server: Natural
     signature: Signature
@@ -117,6 +118,26 @@ class Deploy(Record, frozen=True, tag="deploy"):
     server: Natural
     nonce: Natural
     code: bytes
+    approvals: tuple[Approval, ...]
+
+
+class Amend(Record, frozen=True, tag="amend"):
+    """The servers replace the key of a participant, or remove it, from the next round on.
+
+    Attributes:
+        chain_id: of the genesis.
+        server: who carries it, and signs.
+        nonce: how many Amends came before it.
+        change: what changes.
+        consent: signature of the new key, or None where the participant is removed.
+        approvals: of more than 2N/3 of the servers in force, ascending.
+    """
+
+    chain_id: Hash
+    server: Natural
+    nonce: Natural
+    change: Change
+    consent: Signature | None
     approvals: tuple[Approval, ...]
 
 
@@ -147,9 +168,9 @@ class Evidence(Record, frozen=True, tag="evidence"):
     second: Statement | None
 
 
-Transaction = Delegate | Update | Attest | Publish | Deploy | Evidence
+Transaction = Delegate | Update | Attest | Publish | Deploy | Amend | Evidence
 
-_ORDER = {Evidence: 0, Deploy: 1, Delegate: 2, Update: 3, Attest: 4, Publish: 5}
+_ORDER = {Evidence: 0, Amend: 1, Deploy: 2, Delegate: 3, Update: 4, Attest: 5, Publish: 6}
 
 
 class Signed(Record, frozen=True, dict=True):
@@ -174,7 +195,7 @@ class Signed(Record, frozen=True, dict=True):
         return encode(self)
 
 
-def sign(body: Transaction, key: SigningKey) -> Signed:
+def sign(body: Transaction, key: Signs) -> Signed:
     """The transaction, signed."""
     return Signed(body, key.sign(signing_bytes(body)))
 
@@ -189,20 +210,21 @@ def approval_bytes(chain_id: bytes, nonce: int, code_hash: bytes) -> bytes:
     return b"bees approval\0" + encode((chain_id, nonce, code_hash))
 
 
-def author_key(genesis: Genesis, body: Transaction) -> PublicKey:
+def author_key(members: Members, body: Transaction) -> PublicKey:
     """The key that must have signed the transaction.
 
     Raises:
         UnknownParticipantError: its author, or the device that it speaks for, is not in the genesis.
+        RemovedError: it takes no part any more.
     """
     match body:
         case Delegate():
-            return _key(genesis, "device", body.device)
+            return _key(members, "device", body.device)
         case Update():
-            device_key = _key(genesis, "device", body.device)
-            return device_key if body.server is None else _key(genesis, "server", body.server)
-        case Attest() | Publish() | Deploy() | Evidence():
-            return _key(genesis, "server", body.server)
+            device_key = _key(members, "device", body.device)
+            return device_key if body.server is None else _key(members, "server", body.server)
+        case Attest() | Publish() | Deploy() | Amend() | Evidence():
+            return _key(members, "server", body.server)
 
 
 def canonical_order(signed: Signed) -> tuple[int, int]:
@@ -212,8 +234,11 @@ def canonical_order(signed: Signed) -> tuple[int, int]:
     return _ORDER[type(body)], author
 
 
-def _key(genesis: Genesis, kind: str, index: int) -> bytes:
-    records = genesis.devices if kind == "device" else genesis.servers
-    if not 0 <= index < len(records):
+def _key(members: Members, kind: str, index: int) -> bytes:
+    keys = members.keys_of(kind)
+    if not 0 <= index < len(keys):
         raise UnknownParticipantError(kind, index)
-    return records[index].public_key
+    key = keys[index]
+    if key is None:
+        raise RemovedError(kind, index)
+    return key

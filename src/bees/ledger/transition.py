@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bees.core.errors import ContractError
-from bees.core.keys import is_signed_by
-from bees.ledger.commitments import hash_contract
 from bees.ledger.evidence import check_result, convict
+from bees.ledger.governance import govern
 from bees.ledger.refusals import (
     AttestationError,
     ConvictedError,
     DelegationError,
-    DeployError,
     DuplicateError,
     EmptyAccountError,
     NotElectedError,
@@ -32,7 +29,7 @@ from bees.ledger.refusals import (
 )
 from bees.ledger.rounds import author_of_update, charge, publish_round
 from bees.ledger.state import AcceptedUpdate, Attestation, Delegation, Phase, State
-from bees.ledger.transactions import Attest, Delegate, Deploy, Evidence, Publish, Transaction, Update, approval_bytes
+from bees.ledger.transactions import Amend, Attest, Delegate, Deploy, Evidence, Publish, Transaction, Update
 
 if TYPE_CHECKING:
     from bees.ledger.execution import ContractRunner
@@ -60,8 +57,8 @@ def apply_transaction(state: State, body: Transaction, runner: ContractRunner) -
             return _attest(state, body)
         case Publish():
             return _publish(state, body, runner)
-        case Deploy():
-            return _deploy(state, body, runner)
+        case Deploy() | Amend():
+            return govern(state, body, runner)
         case Evidence():
             return convict(state, body, runner)
 
@@ -149,30 +146,6 @@ def _check_form(state: State, body: Publish) -> None:
     eligible = {update.device for update in state.ballot.eligible} if state.ballot else set[int]()
     if list(body.selected) != sorted(eligible & set(body.selected)) or len(body.selected) > state.genesis.top_m:
         raise WrongResultError(body.server, "it does not name at most M eligible devices, ascending")
-
-
-def _deploy(state: State, body: Deploy, runner: ContractRunner) -> State:
-    if body.nonce != state.deploys:
-        raise DeployError(f"nonce {body.nonce}, but {state.deploys} deploys came before")
-    _check_approvals(state.genesis, body)
-    try:
-        runner.check(body.code)
-    except ContractError as error:
-        raise DeployError(str(error)) from error
-    return replace(state, next_contract=body.code, deploys=state.deploys + 1)
-
-
-def _check_approvals(genesis: Genesis, body: Deploy) -> None:
-    approvers = [approval.server for approval in body.approvals]
-    if approvers != sorted(set(approvers)):
-        raise DeployError("its approvals do not ascend")
-    if len(approvers) < genesis.commit_quorum:
-        raise DeployError(f"{len(approvers)} approvals, {genesis.commit_quorum} are needed")
-    message = approval_bytes(body.chain_id, body.nonce, hash_contract(body.code))
-    for approval in body.approvals:
-        _known_server(genesis, approval.server)
-        if not is_signed_by(genesis.servers[approval.server].public_key, message, approval.signature):
-            raise DeployError(f"server {approval.server} has not approved it")
 
 
 def _is_open(state: State, body: Update | Attest | Publish, phase: Phase) -> None:

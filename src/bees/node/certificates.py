@@ -20,11 +20,12 @@ from bees.ledger.block import Commit, CommitSignature, block_id, vote_bytes
 from bees.ledger.genesis import Hash, Natural, Positive, Signature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
     from bees.ledger.block import Header, Verifier
-    from bees.ledger.genesis import Genesis
+    from bees.ledger.committee import Committee
 
 CERTIFIED_ROUND = 0
 """The consensus round that a certificate names: CometBFT's own rounds are none of the auditor's affair."""
@@ -51,19 +52,18 @@ class HeaderSignature(Record, frozen=True):
     signature: Signature
 
 
-def sign_header(header: Header, server: int, key: SigningKey) -> HeaderSignature:
+def sign_header(header: Header, server: int, key: Signs) -> HeaderSignature:
     """The server's signature under a decided header."""
     name = block_id(header)
     message = vote_bytes(header.chain_id, header.height, CERTIFIED_ROUND, "precommit", name)
     return HeaderSignature(header.height, name, server, key.sign(message))
 
 
-def is_authentic(genesis: Genesis, signature: HeaderSignature, verify: Verifier) -> bool:
-    """Whether the server that it names has signed it."""
-    if signature.server >= len(genesis.servers):
-        return False
-    message = vote_bytes(genesis.chain_id, signature.height, CERTIFIED_ROUND, "precommit", signature.block_id)
-    return verify(genesis.servers[signature.server].public_key, message, signature.signature)
+def is_authentic(chain_id: bytes, committee: Committee, signature: HeaderSignature, verify: Verifier) -> bool:
+    """Whether the server that it names has signed it, and counts."""
+    key = committee.key(signature.server)
+    message = vote_bytes(chain_id, signature.height, CERTIFIED_ROUND, "precommit", signature.block_id)
+    return key is not None and verify(key, message, signature.signature)
 
 
 def signatures_of(commit: Commit) -> list[HeaderSignature]:
@@ -149,18 +149,28 @@ class Collector:
     It keeps one signature of each server and height within a window, so that a liar cannot fill it.
 
     Attributes:
-        genesis: names the servers.
+        chain_id: of the genesis.
+        committee: the servers that sign the next header to be decided, as far as is known.
         verify: tells whether a (public key, message, signature) is valid.
     """
 
-    genesis: Genesis
+    chain_id: bytes
+    committee: Committee
     verify: Verifier
     _heard: dict[int, dict[int, HeaderSignature]] = field(default_factory=dict[int, dict[int, HeaderSignature]])
-    _decided: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    _decided: dict[int, tuple[bytes, Committee]] = field(default_factory=dict[int, "tuple[bytes, Committee]"])
 
-    def decide(self, header: Header) -> None:
-        """From now on, count the signatures of this height for this header."""
-        self._decided[header.height] = block_id(header)
+    def decide(self, header: Header, committee: Committee) -> None:
+        """From now on, count the signatures of this height for this header.
+
+        Args:
+            header: that is decided.
+            committee: the servers that count in the state before it.
+        """
+        if committee != self.committee:
+            self.committee = committee
+            self._drop_forgeries(header.height)
+        self._decided[header.height] = block_id(header), committee
 
     def take(self, signature: HeaderSignature, certified: int, height: int) -> bool:
         """Keep a signature, if it is of use.
@@ -176,10 +186,10 @@ class Collector:
         if not certified < signature.height <= height + _HEIGHTS_AHEAD:
             return False
         of_height = self._heard.setdefault(signature.height, {})
-        known, decided = of_height.get(signature.server), self._decided.get(signature.height)
-        if known is not None and (known.block_id == signature.block_id or signature.block_id != decided):
+        known, (name, committee) = of_height.get(signature.server), self._expected(signature.height)
+        if known is not None and (known.block_id == signature.block_id or signature.block_id != name):
             return False
-        if not is_authentic(self.genesis, signature, self.verify):
+        if not is_authentic(self.chain_id, committee, signature, self.verify):
             return False
         of_height[signature.server] = signature
         return True
@@ -190,15 +200,20 @@ class Collector:
 
     def certificate(self, height: int) -> Commit | None:
         """The commit of a decided height, once more than 2N/3 servers have signed its header."""
-        name = self._decided.get(height)
+        name, committee = self._expected(height)
         votes = [s for s in self.held(height) if s.block_id == name]
-        if name is None or len(votes) < self.genesis.commit_quorum:
+        if name is None or len(votes) < committee.quorum:
             return None
         return Commit(height, CERTIFIED_ROUND, name, tuple(CommitSignature(s.server, s.signature) for s in votes))
 
+    def are_too_many(self, height: int, dissenters: Sequence[int]) -> bool:
+        """Whether so many servers have signed another header that no certificate can come for the one decided here."""
+        _, committee = self._expected(height)
+        return len(dissenters) > len(committee.members) - committee.quorum
+
     def dissenters(self, height: int) -> tuple[int, ...]:
         """Servers that have signed another header than the one which is decided here."""
-        name = self._decided.get(height)
+        name, _ = self._expected(height)
         return tuple(s.server for s in self.held(height) if name is not None and s.block_id != name)
 
     def forget(self, certified: int) -> None:
@@ -207,3 +222,14 @@ class Collector:
             del self._heard[height]
         for height in [h for h in self._decided if h <= certified]:
             del self._decided[height]
+
+    def _expected(self, height: int) -> tuple[bytes | None, Committee]:
+        return self._decided.get(height, (None, self.committee))
+
+    def _drop_forgeries(self, first_height: int) -> None:
+        """Signatures of headers to come were checked with keys that do not count any more."""
+        for height, of_height in self._heard.items():
+            if height >= first_height:
+                for signature in list(of_height.values()):
+                    if not is_authentic(self.chain_id, self.committee, signature, self.verify):
+                        del of_height[signature.server]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bees.core.errors import DivergedError
-from bees.ledger.proofs import prove_model
+from bees.ledger.proofs import prove_committee, prove_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bees.ledger.block import Block, Commit
-    from bees.ledger.genesis import Genesis
-    from bees.ledger.proofs import ModelProof
+    from bees.ledger.committee import Committee
+    from bees.ledger.proofs import CommitteeProof, ModelProof
     from bees.ledger.state import State
     from bees.node.certifier import Certifier
     from bees.node.chain_keeper import ChainKeeper
@@ -43,30 +43,33 @@ class CertifiedChain:
     """Appends for one server.
 
     Args:
-        genesis: says how many servers may lie.
         keeper: of the chain file.
         certifier: gathers signatures.
         judge: gets bytes that are missing.
         read_blob: the bytes of an update by its commitment, or None.
         newest: the last block of the chain file, or None.
+        committee_proofs: of every change of the committee in the chain file.
 
     Attributes:
         newest: the newest certified block, or None before the first.
+        committee_proofs: one for every change of the committee that is certified, in order.
     """
 
     def __init__(
         self,
-        genesis: Genesis,
         keeper: ChainKeeper,
         certifier: Certifier,
         judge: Judge,
         read_blob: Callable[[bytes], bytes | None],
         newest: CertifiedBlock | None,
+        committee_proofs: list[CommitteeProof],
     ) -> None:
         self.newest = newest
-        self._genesis, self._keeper, self._certifier, self._judge = genesis, keeper, certifier, judge
+        self.committee_proofs = committee_proofs
+        self._keeper, self._certifier, self._judge = keeper, certifier, judge
         self._read_blob = read_blob
         self._decided: dict[int, tuple[Block, State, tuple[WantedBlob, ...]]] = {}
+        self._changed: set[int] = set()
         self._callbacks: list[Callable[[CertifiedBlock], None]] = []
         self._proof: tuple[int, ModelProof] | None = None
 
@@ -74,10 +77,18 @@ class CertifiedChain:
         """Call back after every certified block."""
         self._callbacks.append(callback)
 
-    def decide(self, block: Block, state: State) -> None:
-        """Take in the next decided block, with the state after it, and sign its header."""
+    def decide(self, block: Block, state: State, committee: Committee) -> None:
+        """Take in the next decided block, and sign its header.
+
+        Args:
+            block: header and transactions.
+            state: after it.
+            committee: the servers that count in the state before it.
+        """
         self._decided[block.header.height] = (block, state, self._keeper.follow(block.batch))
-        self._certifier.decide(block.header)
+        if state.members.committee != committee:
+            self._changed.add(block.header.height)
+        self._certifier.decide(block.header, committee)
 
     def proof(self) -> ModelProof | None:
         """The proof of the last round that is closed at the newest certified block; None before the first."""
@@ -114,6 +125,9 @@ class CertifiedChain:
         del self._decided[height]
         self._certifier.forget(height)
         self.newest = CertifiedBlock(block, commit, state)
+        if height in self._changed:
+            self._changed.discard(height)
+            self.committee_proofs.append(prove_committee(state, block.header, commit))
         for callback in self._callbacks:
             callback(self.newest)
 
@@ -127,6 +141,6 @@ class CertifiedChain:
 
     def _check_agreement(self, height: int) -> None:
         others = self._certifier.dissenters(height)
-        if len(others) > len(self._genesis.servers) - self._genesis.commit_quorum:
+        if self._certifier.are_too_many(height, others):
             who = ", ".join(str(k) for k in others)
             raise DivergedError(f"servers {who} have signed another header than this server computes", height)

@@ -13,12 +13,12 @@ from bees.ledger.block import block_id
 from bees.node.certificates import Collector, sign_header, signatures_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from bees.core.keys import SigningKey
     from bees.ledger.block import Commit, Header, Verifier
-    from bees.ledger.genesis import Genesis
+    from bees.ledger.committee import Committee
     from bees.node.certificates import HeaderSignature, SignedHeaders
+    from bees.node.key_ring import KeyRing
     from bees.node.peers import Peers
 
 HEIGHTS_PER_PULL = 100
@@ -37,34 +37,39 @@ class Certifier:
     def __init__(
         self,
         *,
-        genesis: Genesis,
+        chain_id: bytes,
+        committee: Committee,
         server: int,
-        key: SigningKey,
+        keys: KeyRing,
         verify: Verifier,
         signed_headers: SignedHeaders,
         peers: Peers,
         pull_after_s: float,
         certified: int,
     ) -> None:
-        self._server, self._key, self._peers, self._pull_after_s = server, key, peers, pull_after_s
+        self._server, self._keys, self._peers, self._pull_after_s = server, keys, peers, pull_after_s
         self._signed_headers = signed_headers
-        self._collector = Collector(genesis, verify)
+        self._collector = Collector(chain_id, committee, verify)
         self._certified = self._decided = certified
         self._to_push: deque[HeaderSignature] = deque(maxlen=_PUSHED_AT_ONCE)
         self._something_to_push, self._news, self._progress = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    def decide(self, header: Header) -> None:
-        """Count a header as decided, sign it, and have the signature leave when it is written down.
+    def decide(self, header: Header, committee: Committee) -> None:
+        """Count a header as decided, sign it if this server counts, and have the signature leave when it is written.
+
+        Args:
+            header: that is decided.
+            committee: the servers that count in the state before it.
 
         Raises:
             StorageError: what it signs cannot be written down.
         """
-        self._collector.decide(header)
+        self._collector.decide(header, committee)
         self._decided = header.height
-        name = block_id(header)
-        if self._signed_headers.may_sign(header.height, name):
+        name, key = block_id(header), self._keys.named_in(committee)
+        if key is not None and self._signed_headers.may_sign(header.height, name):
             self._signed_headers.remember(header.height, name)
-            own = sign_header(header, self._server, self._key)
+            own = sign_header(header, self._server, key)
             self._collector.take(own, self._certified, header.height)
             self._to_push.append(own)
             self._something_to_push.set()
@@ -84,6 +89,10 @@ class Certifier:
     def dissenters(self, height: int) -> tuple[int, ...]:
         """Servers that have signed another header than the one which is decided here."""
         return self._collector.dissenters(height)
+
+    def are_too_many(self, height: int, dissenters: Sequence[int]) -> bool:
+        """Whether so many servers have signed another header that no certificate can come for the one decided here."""
+        return self._collector.are_too_many(height, dissenters)
 
     def signatures(
         self, first_height: int, last_height: int, certified: Callable[[int], Commit | None]

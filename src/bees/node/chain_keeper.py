@@ -77,7 +77,7 @@ class ChainKeeper:
                 raise ChainFileError(str(self.path), f"block {height} is missing")
             block, commit = stored
             check_block(application, previous, block)
-            check_commit(application.state.genesis, block.header, commit, application.memo.verify)
+            check_commit(application.state.members.committee, block.header, commit, application.memo.verify)
             application.finalize_block(block.batch)
             application.commit()
             self._read.follow(block.batch)

@@ -17,7 +17,7 @@ from bees.protocol.witness import Witness
 
 if TYPE_CHECKING:
     from bees.core.fixed_point import Words
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
     from bees.ledger.execution import ContractRunner
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
@@ -51,12 +51,17 @@ def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[Wante
 
 
 def sources_of(state: State, device: int, server: int) -> tuple[int, ...]:
-    """Servers in the order in which to ask for an update: those that attest to hold it, its device's, the others."""
+    """Servers in the order in which to ask for an update.
+
+    Those that attest to hold it; who has signed it in its device's place; the device's own; the others.
+    """
     count = len(state.genesis.servers)
     attested = [s for s, attestation in sorted(state.attestations.items()) if device in attestation.devices]
     # Each asks the others in another order, so that one server does not serve all of them.
     others = [(server + k) % count for k in range(1, count)]
-    order = dict.fromkeys([*attested, state.genesis.devices[device].server, *others])
+    update = state.updates.get(device)
+    signer = [] if update is None or update.server is None else [update.server]
+    order = dict.fromkeys([*attested, *signer, state.genesis.devices[device].server, *others])
     return tuple(source for source in order if source != server)
 
 
@@ -72,7 +77,7 @@ class Duties:
     """
 
     def __init__(
-        self, server: int, key: SigningKey, journal: AnswerJournal, store: UpdateStore, runner: ContractRunner
+        self, server: int, key: Signs, journal: AnswerJournal, store: UpdateStore, runner: ContractRunner
     ) -> None:
         self._server = server
         self._journal = journal

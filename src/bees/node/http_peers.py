@@ -20,7 +20,7 @@ from bees.transport.update_hasher import UpdateHasher
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
     from bees.ledger.genesis import Genesis
     from bees.node.blob_store import DiskBlobStore
     from bees.node.config import PeersSection
@@ -59,7 +59,7 @@ class HttpPeers:
         self,
         genesis: Genesis,
         server: int,
-        key: SigningKey,
+        key: Signs,
         section: PeersSection,
         store: DiskBlobStore,
         metrics: Metrics,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bees.core.errors import EngineError, GenesisError, MissingBlobError
+from bees.core.errors import EngineError, GenesisError, MissingBlobError, NoKeyError
 from bees.core.fixed_point import words_to_bytes
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.application import Application
 from bees.ledger.block import block_id
+from bees.ledger.proofs import prove_committee
 from bees.node.abci.adapter import Adapter
 from bees.node.abci.server import AbciServer
 from bees.node.certificates import SignedHeaders
@@ -27,7 +28,9 @@ from bees.node.certifier import Certifier
 from bees.node.chain_keeper import ChainKeeper
 from bees.node.comet_client import CometClient
 from bees.node.judge import Judge
+from bees.node.key_ring import KeyRing
 from bees.node.peers import Blobs, Peers, WantedBlob
+from bees.node.validators import Validators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -37,9 +40,10 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
     from bees.ledger.block import Block
+    from bees.ledger.committee import Committee
     from bees.ledger.genesis import Genesis, SignedGenesis
     from bees.ledger.merkle import MerklePath
-    from bees.ledger.proofs import ModelProof
+    from bees.ledger.proofs import CommitteeProof, ModelProof
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from bees.node.certificates import HeaderSignature
@@ -79,7 +83,7 @@ class LedgerNode:
     Attributes:
         signed_genesis: what the chain starts from.
         server: index of this server.
-        key: its BEES key.
+        key: its BEES keys, which sign with the one that the chain names.
         executor: runs contracts, and holds the words of w_g by hash.
         blobs: as handed in. Of rounds before ``certified.state.round - 1`` they may be pruned: what contracts read
             is in the chain file then.
@@ -92,7 +96,7 @@ class LedgerNode:
         settings: LedgerSettings,
         signed: SignedGenesis,
         server: int,
-        key: SigningKey,
+        keys: KeyRing | SigningKey,
         machine: VirtualMachine,
         initial_model: Words,
         blobs: Blobs,
@@ -102,11 +106,13 @@ class LedgerNode:
 
         Raises:
             GenesisError: the genesis cannot be started from, or the key is not the server's.
+            NoKeyError: the chain names another key for the server, or it was removed.
             ChainFileError: the chain file is damaged, or of another genesis.
             BlockError: a block in it is not right.
         """
-        _check_key(signed.genesis, server, key)
-        self.signed_genesis, self.server, self.key, self.blobs = signed, server, key, blobs
+        self.key = keys if isinstance(keys, KeyRing) else KeyRing(server, [keys])
+        _check_server(signed.genesis, server)
+        self.signed_genesis, self.server, self.blobs = signed, server, blobs
         self.executor = ContractExecutor(machine, self.read_blob, initial_model)
         self._application = Application(signed, self.executor)
         self._keeper = ChainKeeper(settings.folder / "chain.db", signed, words_to_bytes(initial_model))
@@ -120,18 +126,21 @@ class LedgerNode:
             pause_s=settings.fetch_pause_s,
         )
         self.last_block: Block | None = None
-        newest = self._replay()
+        newest, proofs = self._replay()
+        self._validators = Validators(settings.folder)
         self._certifier = Certifier(
-            genesis=signed.genesis,
+            chain_id=signed.genesis.chain_id,
+            committee=self.state.members.committee,
             server=server,
-            key=key,
+            keys=self.key,
             verify=self._application.memo.verify,
             signed_headers=SignedHeaders(settings.folder / "certificates.db"),
             peers=peers,
             pull_after_s=settings.pull_after_s,
             certified=self._keeper.height,
         )
-        self._chain = CertifiedChain(signed.genesis, self._keeper, self._certifier, self._judge, self.read_blob, newest)
+        self._chain = CertifiedChain(self._keeper, self._certifier, self._judge, self.read_blob, newest, proofs)
+        self._chain.on_certified(lambda block: self._check_place(block.state.members.committee))
         self.comet = CometClient(settings.comet_rpc)
         self._server = AbciServer(settings.abci_address, Adapter(self), self.fail, settings.message_limit_bytes)
         self._executed: Block | None = None
@@ -272,6 +281,10 @@ class LedgerNode:
         """
         return self._chain.proof()
 
+    def committee_proofs(self, after: int) -> Sequence[CommitteeProof]:
+        """One proof for each certified change of the committee, without the first ``after`` ones."""
+        return self._chain.committee_proofs[after:]
+
     def take_signature(self, signature: HeaderSignature) -> bool:
         """Take in another server's signature; returns whether it was of use. One that is forged changes nothing."""
         is_of_use = self._certifier.take(signature, self.height)
@@ -317,9 +330,19 @@ class LedgerNode:
         if self.state.round > before.round and self.state.model not in self.executor.models:
             await self._judge.learn_model(before)
         self.last_block = block
-        self._chain.decide(block, self.state)
+        self._chain.decide(block, self.state, before.members.committee)
+        if self.state.members.committee != before.members.committee:
+            self._follow_committee(self.state.members.committee)
         for callback in self._block_callbacks:
             callback(self.state)
+
+    def found(self, validators: Sequence[bytes]) -> None:
+        """Take note of the validators of CometBFT's genesis, before the first block."""
+        self._validators.found(validators)
+
+    def validator_updates(self) -> list[tuple[bytes, int]]:
+        """What the last executed block changes for CometBFT: public keys of validators, and their power from now on."""
+        return self._validators.updates(self.state.members, self._application.pending.members)
 
     def query(self, leaf: str) -> tuple[bytes, MerklePath]:
         """A leaf of the state with the path that proves it."""
@@ -329,17 +352,41 @@ class LedgerNode:
         for callback in self._transaction_callbacks:
             callback(signed)
 
-    def _replay(self) -> CertifiedBlock | None:
-        """Take in the chain file, and the words of each w_g as it goes; its last block, or None."""
+    def _replay(self) -> tuple[CertifiedBlock | None, list[CommitteeProof]]:
+        """Take in the chain file, and the words of each w_g as it goes; its last block, and proofs of its committees.
+
+        Raises:
+            NoKeyError: the chain names another key for this server, or it was removed.
+        """
         before, newest = self.state, None
+        proofs: list[CommitteeProof] = []
         for audited in self._keeper.replay(self._application):
             if audited.state.round > before.round and audited.state.model not in self.executor.models:
                 with suppress(MissingBlobError):
                     self.executor.run(before)
+            if audited.state.members.committee != before.members.committee:
+                proofs.append(prove_committee(audited.state, audited.block.header, audited.commit))
             before = audited.state
             newest, self.last_block = CertifiedBlock(audited.block, audited.commit, audited.state), audited.block
             self._judge.follow(audited.commit.block_id)
-        return newest
+        if self.height:
+            self.key.follow(before.members.committee)
+        elif self.key.named_in(before.members.committee) is None and not self.key.waits:
+            raise GenesisError("servers", f"the key at hand is not the one of server {self.server}")
+        return newest, proofs
+
+    def _follow_committee(self, committee: Committee) -> None:
+        """A server that takes no part any more goes on until the block that says so is certified."""
+        try:
+            self.key.follow(committee)
+        except NoKeyError as error:
+            _log.warning("this server does not sign any more", reason=str(error))
+
+    def _check_place(self, committee: Committee) -> None:
+        try:
+            self.key.follow(committee)
+        except NoKeyError as error:
+            self.fail(error)
 
     async def _guard(self, loop: Coroutine[Any, Any, None]) -> None:
         try:
@@ -348,8 +395,6 @@ class LedgerNode:
             self.fail(error)
 
 
-def _check_key(genesis: Genesis, server: int, key: SigningKey) -> None:
+def _check_server(genesis: Genesis, server: int) -> None:
     if not 0 <= server < len(genesis.servers):
         raise GenesisError("servers", f"there is no server {server}; it names {len(genesis.servers)}")
-    if genesis.servers[server].public_key != key.public_key:
-        raise GenesisError("servers", f"the key at hand is not the one of server {server}")

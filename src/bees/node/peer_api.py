@@ -94,8 +94,9 @@ class PeerApi:
     def _check(self, request: web.Request, body: bytes = b"") -> int:
         now_ms = time.time_ns() // 10**6
         ledger = self._ledger
-        genesis = ledger.state.genesis
-        return check_request(genesis, ledger.server, request.method, request.path_qs, request.headers, body, now_ms)
+        chain_id, committee = ledger.state.genesis.chain_id, ledger.state.members.committee
+        said = request.method, request.path_qs, request.headers, body
+        return check_request(chain_id, committee, ledger.server, *said, now_ms)
 
     def _is_secret(self, commitment: bytes) -> bool:
         """Whether somebody could still commit to the same words, which a device has entrusted to this server."""

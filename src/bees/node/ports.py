@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bees.core.fixed_point import Words
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
     from bees.ledger.block import Block
     from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import SignedGenesis
-    from bees.ledger.proofs import ModelProof
+    from bees.ledger.proofs import CommitteeProof, ModelProof
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from bees.node.certificates import HeaderSignature
@@ -36,8 +36,9 @@ class Ledger(Protocol):
 
     signed_genesis: SignedGenesis
     server: int
-    key: SigningKey
 
+    @property
+    def key(self) -> Signs: ...  # noqa: D102
     @property
     def state(self) -> State: ...  # noqa: D102
     @property
@@ -58,5 +59,6 @@ class Ledger(Protocol):
     def on_transaction(self, callback: Callable[[Signed], None]) -> None: ...  # noqa: D102
     def read_blob(self, commitment: bytes) -> bytes | None: ...  # noqa: D102
     def proof(self) -> ModelProof | None: ...  # noqa: D102
+    def committee_proofs(self, after: int) -> Sequence[CommitteeProof]: ...  # noqa: D102
     def take_signature(self, signature: HeaderSignature) -> bool: ...  # noqa: D102
     def signatures(self, first_height: int, last_height: int) -> Sequence[HeaderSignature]: ...  # noqa: D102

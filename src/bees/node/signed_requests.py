@@ -19,8 +19,8 @@ from bees.transport.refusals import NotAuthenticError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bees.core.keys import SigningKey
-    from bees.ledger.genesis import Genesis
+    from bees.core.keys import Signs
+    from bees.ledger.committee import Committee
 
 SENDER_HEADER = "Bees-Server"
 TIME_HEADER = "Bees-Time"
@@ -59,7 +59,7 @@ def request_bytes(chain_id: bytes, request: Request) -> bytes:
     return b"bees request\0" + encode(fields)
 
 
-def sign_request(chain_id: bytes, key: SigningKey, request: Request) -> dict[str, str]:
+def sign_request(chain_id: bytes, key: Signs, request: Request) -> dict[str, str]:
     """The headers that show who asks."""
     return {
         SENDER_HEADER: str(request.sender),
@@ -69,12 +69,20 @@ def sign_request(chain_id: bytes, key: SigningKey, request: Request) -> dict[str
 
 
 def check_request(
-    genesis: Genesis, receiver: int, method: str, path: str, headers: Mapping[str, str], body: bytes, now_ms: int
+    chain_id: bytes,
+    committee: Committee,
+    receiver: int,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    now_ms: int,
 ) -> int:
     """The server that has signed a request.
 
     Args:
-        genesis: knows the servers.
+        chain_id: of the genesis.
+        committee: the servers that count.
         receiver: who is asked.
         method: of the request.
         path: with its query.
@@ -86,7 +94,8 @@ def check_request(
         NotAuthenticError: nobody has signed it, or not now, or not for this server.
     """
     sender, time_ms = _number(headers, SENDER_HEADER), _number(headers, TIME_HEADER)
-    if sender >= len(genesis.servers) or sender == receiver:
+    key = committee.key(sender)
+    if key is None or sender == receiver:
         raise NotAuthenticError(f"{SENDER_HEADER} names no other server of this chain")
     if abs(now_ms - time_ms) > TOLERANCE_S * 1000:
         problem = f"{TIME_HEADER} is {abs(now_ms - time_ms) / 1000:.0f} s from this server's clock"
@@ -95,8 +104,8 @@ def check_request(
         signature = bytes.fromhex(headers.get(SIGNATURE_HEADER, ""))
     except ValueError:
         signature = b""
-    message = request_bytes(genesis.chain_id, Request(sender, receiver, method, path, time_ms, body))
-    if not is_signed_by(genesis.servers[sender].public_key, message, signature):
+    message = request_bytes(chain_id, Request(sender, receiver, method, path, time_ms, body))
+    if not is_signed_by(key, message, signature):
         raise NotAuthenticError(f"{SIGNATURE_HEADER} is not that of server {sender} under this request")
     return sender
 

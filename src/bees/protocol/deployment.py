@@ -15,12 +15,12 @@ from bees.ledger.transactions import Approval, Deploy, approval_bytes, sign
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
     from bees.ledger.genesis import Genesis
     from bees.ledger.transactions import Signed
 
 
-def server_of_key(genesis: Genesis, key: SigningKey) -> int:
+def server_of_key(genesis: Genesis, key: Signs) -> int:
     """Index of the server whose key this is.
 
     Raises:
@@ -32,7 +32,7 @@ def server_of_key(genesis: Genesis, key: SigningKey) -> int:
     raise DeployError(f"the key with the public half {key.public_key.hex()} is no server's")
 
 
-def approve(genesis: Genesis, nonce: int, code: bytes, key: SigningKey) -> Approval:
+def approve(genesis: Genesis, nonce: int, code: bytes, key: Signs) -> Approval:
     """A server's approval of a contract.
 
     Args:
@@ -60,7 +60,7 @@ def valid_approvals(genesis: Genesis, nonce: int, code: bytes, approvals: Iterab
     return tuple(found[server] for server in sorted(found))
 
 
-def assemble(genesis: Genesis, nonce: int, code: bytes, approvals: Iterable[Approval], carrier: SigningKey) -> Signed:
+def assemble(genesis: Genesis, nonce: int, code: bytes, approvals: Iterable[Approval], carrier: Signs) -> Signed:
     """The Deploy transaction, signed by the server that carries it.
 
     Args:
@@ -75,10 +75,10 @@ def assemble(genesis: Genesis, nonce: int, code: bytes, approvals: Iterable[Appr
             Or the carrier is no server.
     """
     valid = valid_approvals(genesis, nonce, code, approvals)
-    if len(valid) < genesis.commit_quorum:
+    if len(valid) < genesis.committee.quorum:
         missing = sorted(set(range(len(genesis.servers))) - {approval.server for approval in valid})
         raise DeployError(
-            f"{len(valid)} valid approvals, {genesis.commit_quorum} are needed; missing: servers "
+            f"{len(valid)} valid approvals, {genesis.committee.quorum} are needed; missing: servers "
             f"{', '.join(map(str, missing))}"
         )
     body = Deploy(genesis.chain_id, server_of_key(genesis, carrier), nonce, code, valid)

@@ -12,7 +12,7 @@ from bees.ledger.transactions import Signed, signing_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
     from bees.ledger.transactions import Transaction
 
 RoundDuty = tuple[str, int]
@@ -67,7 +67,7 @@ class Signer:
         journal: written before a signature leaves.
     """
 
-    key: SigningKey
+    key: Signs
     journal: Journal
 
     def sign(self, body: Transaction, duty: RoundDuty) -> Signed:

@@ -10,10 +10,10 @@ from bees.core.errors import MissingBlobError
 from bees.ledger.evidence import author_of, check_result, question_of, round_of
 from bees.ledger.refusals import WrongResultError
 from bees.ledger.state import Phase
-from bees.ledger.transactions import Deploy, Evidence, Publish, Statement, sign
+from bees.ledger.transactions import Amend, Deploy, Evidence, Publish, Statement, sign
 
 if TYPE_CHECKING:
-    from bees.core.keys import SigningKey
+    from bees.core.keys import Signs
     from bees.ledger.evidence import Question
     from bees.ledger.execution import ContractRunner
     from bees.ledger.state import State
@@ -32,7 +32,7 @@ class Witness:
     """
 
     server: int
-    key: SigningKey
+    key: Signs
     _heard: dict[Question, Statement] = field(default_factory=dict["Question", "Statement"])
     _reported: set[Question] = field(default_factory=set["Question"])
     _suspects: dict[Question, Statement] = field(default_factory=dict["Question", "Statement"])
@@ -45,7 +45,7 @@ class Witness:
             signed: of the open round or the one before; any other is ignored.
         """
         body = signed.body
-        if isinstance(body, Evidence | Deploy) or not state.round - 1 <= round_of(body) <= state.round:
+        if isinstance(body, Evidence | Deploy | Amend) or not state.round - 1 <= round_of(body) <= state.round:
             return None
         new = Statement(body, signed.signature)
         if isinstance(body, Publish):

@@ -111,9 +111,8 @@ def _judge_decision(replica: Replica, decision: Decision) -> str:
     block, application = _block_of(decision.block), replica.application
     if block is None:
         return NO_BLOCK
-    return _refusal(
-        lambda: check_commit(application.state.genesis, block.header, decision.commit, application.memo.verify)
-    )
+    committee, verify = application.state.members.committee, application.memo.verify
+    return _refusal(lambda: check_commit(committee, block.header, decision.commit, verify))
 
 
 def _judge_bytes(state: State, given: GiveUpdate) -> str:

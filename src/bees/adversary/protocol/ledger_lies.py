@@ -11,6 +11,7 @@ from bees.core.hashes import digest
 from bees.ledger.commitments import hash_contract
 from bees.ledger.state import Phase
 from bees.ledger.transactions import (
+    Amend,
     Approval,
     Attest,
     Deploy,
@@ -184,7 +185,7 @@ def accuse_falsely(liar: Liar) -> Sends:
     """Report honest participants with what proves nothing."""
     signed = liar.coalition.any_heard()
     other = liar.coalition.any_heard()
-    if signed is None or other is None or isinstance(signed.body, Deploy | Evidence):
+    if signed is None or other is None or isinstance(signed.body, Amend | Deploy | Evidence):
         return []
     shown = Statement(signed.body, signed.signature)
     accusations = [Evidence(liar.genesis.chain_id, liar.index, shown, None)]
@@ -192,7 +193,7 @@ def accuse_falsely(liar: Liar) -> Sends:
     if isinstance(signed.body, Update):
         forged = Statement(replace(signed.body, samples=signed.body.samples + 1), signed.signature)
         accusations.append(Evidence(liar.genesis.chain_id, liar.index, shown, forged))
-    if not isinstance(other.body, Deploy | Evidence):
+    if not isinstance(other.body, Amend | Deploy | Evidence):
         unrelated = Statement(other.body, other.signature)
         accusations.append(Evidence(liar.genesis.chain_id, liar.index, shown, unrelated))
     return _to_all(liar, *(sign(body, liar.key) for body in accusations))
@@ -200,7 +201,10 @@ def accuse_falsely(liar: Liar) -> Sends:
 
 def deploy_hostile_contract(liar: Liar) -> Sends:
     """Try to put an endless loop, or a contract that is right in itself, in force with the approvals of liars alone."""
-    few, padded = _approvals(liar, _ENDLESS_LOOP), (_approvals(liar, _ENDLESS_LOOP) * 4)[: liar.genesis.commit_quorum]
+    few, padded = (
+        _approvals(liar, _ENDLESS_LOOP),
+        (_approvals(liar, _ENDLESS_LOOP) * 4)[: liar.genesis.committee.quorum],
+    )
     other = load_contract_code(_OTHER_CONTRACT)
     bodies = [
         Deploy(liar.genesis.chain_id, liar.index, liar.state.deploys, code, tuple(chosen))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bees.core.canonical import encode
 from bees.core.errors import AbciError, CodecError, EngineError, ProofError, TransactionError
+from bees.node.abci.pb.keys_pb2 import PublicKey
 from bees.node.abci.pb.messages_pb2 import (
     ExecTxResult,
     Request,
@@ -18,6 +19,7 @@ from bees.node.abci.pb.messages_pb2 import (
     ResponseOfferSnapshot,
     ResponseProcessProposal,
     ResponseVerifyVoteExtension,
+    ValidatorUpdate,
 )
 
 if TYPE_CHECKING:
@@ -75,6 +77,14 @@ class Ledger(Protocol):
 
     async def commit(self) -> None:
         """Make the state after the last executed block the state."""
+        ...
+
+    def found(self, validators: Sequence[bytes]) -> None:
+        """Take note of the validators of CometBFT's genesis."""
+        ...
+
+    def validator_updates(self) -> list[tuple[bytes, int]]:
+        """Public keys of validators, and the power that each has after the last executed block."""
         ...
 
     def query(self, leaf: str) -> tuple[bytes, MerklePath]:
@@ -137,6 +147,7 @@ class Adapter:
         if powers != [1] * len(genesis.servers):
             wanted = f"one validator of power 1 for each of {len(genesis.servers)} servers"
             raise EngineError(f"CometBFT's genesis.json needs {wanted}; it has powers {powers}")
+        self._ledger.found([validator.pub_key.ed25519 for validator in request.validators])
         response.init_chain.app_hash = self._ledger.app_hash
 
     def _check_tx(self, transaction: bytes, response: Response) -> None:
@@ -160,6 +171,10 @@ class Adapter:
     async def _finalize(self, request: RequestFinalizeBlock, response: Response) -> None:
         response.finalize_block.app_hash = await self._ledger.execute(request.txs, request.height)
         response.finalize_block.tx_results.extend(ExecTxResult() for _ in request.txs)
+        response.finalize_block.validator_updates.extend(
+            ValidatorUpdate(pub_key=PublicKey(ed25519=key), power=power)
+            for key, power in self._ledger.validator_updates()
+        )
 
     def _query(self, path: str, data: bytes, response: Response) -> None:
         """``path`` is ``leaf``, ``data`` its name; the answer is the encoded leaf and its Merkle path."""
