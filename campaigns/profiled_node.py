@@ -1,6 +1,7 @@
-"""``random_node`` that counts where its event loop's time goes, and tells it among its metrics.
+"""``random_node`` that counts where its time goes, on its event loop and beside it, and tells it among its metrics.
 
-A part that calls another one counts it, too: executing a block includes the contract's run in it.
+A part that calls another one counts it, too: running the contract includes the reads of updates in it. How long the
+loop is late counts everything that holds it up, its own work and that of threads that do not let it go on.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from campaigns.random_node import draw_scores, run_node
 
 draw_scores()
 
+from bees.engines.chain_file import ChainWriter  # noqa: E402
 from bees.ledger.aggregation import ContractExecutor  # noqa: E402  # after the scorer has been replaced
 from bees.ledger.application import Application  # noqa: E402
-from bees.node import chain_keeper, metrics, service  # noqa: E402
+from bees.node import metrics, service  # noqa: E402
 from bees.node.blob_store import DiskBlobStore  # noqa: E402
 from bees.node.certificates import SignedHeaders  # noqa: E402
 from bees.protocol.witness import Witness  # noqa: E402
@@ -40,7 +42,9 @@ PARTS: dict[str, tuple[type, str]] = {
     "commit": (Application, "commit"),
     "hash uploads and pulls": (update_hasher.UpdateHasher, "add"),
     "read updates from disk": (DiskBlobStore, "get"),
-    "append to chain file": (chain_keeper.ChainKeeper, "append"),
+    "keep updates on disk": (DiskBlobStore, "keep"),
+    "remove updates from disk": (DiskBlobStore, "prune"),
+    "append to chain file": (ChainWriter, "append"),
     "write signed header": (SignedHeaders, "remember"),
     "write journal": (DiskJournal, "remember"),
     "judge results": (Witness, "judge"),

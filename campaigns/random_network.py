@@ -207,7 +207,7 @@ class RandomNetwork:
         return "\n".join(f"--- {path}\n{path.read_text(errors='replace')[-characters:]}" for path in paths)
 
     def _spawn(self, server: int, command: list[str], log: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
         with (self.home(server) / log).open("ab") as output:
             return subprocess.Popen(
                 [*self.addresses[server].prefix, *command],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bees.contract.description import describe_virtual_machine
+from bees.contract.description import describe_virtual_machine, memory_for
 from bees.contract.library import load_contract_code
 from bees.core.fixed_point import words_to_bytes
 from bees.core.hashes import digest
@@ -44,6 +44,7 @@ PHASES = PhaseLengths(collect=15, attest=6, publish=3, publish_ranks=4)
 _SEED = 2024
 _EXPONENT = 24
 _SCORED_BYTES = 64
+_WORD_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def random_world(
     server_seeds, device_seeds = _seeds("server", servers), _seeds("device", devices)
     keys = tuple(map(SigningKey.from_seed, server_seeds))
     initial_model: Words = generator(_SEED, "w_g(0)").integers(-(2**20), 2**20, parameters, dtype=np.int32)
+    top_m = min(10, devices)
     genesis = Genesis(
         name="random",
         servers=tuple(ServerRecord(key.public_key, 2 * 10**9, 10**12) for key in keys),
@@ -95,13 +97,13 @@ def random_world(
         evaluation_set=digest("random", b"no samples: a score is drawn from the bytes"),
         evaluation_samples=EVALUATION_SAMPLES,
         contract=load_contract_code("fedavg"),
-        top_m=min(10, devices),
+        top_m=top_m,
         pol="round_robin",
         phases=phases,
         costs=DutyCosts(attest_mj=1, publish_mj=1, harvest_mj=0),
         penalty_rounds=penalty_rounds,
         verification="all_servers",
-        virtual_machine=describe_virtual_machine(),
+        virtual_machine=describe_virtual_machine(memory_limit_bytes=memory_for(_WORD_BYTES * parameters, top_m)),
     )
     return RandomWorld(sign_genesis(genesis, keys), server_seeds, device_seeds, initial_model)
 

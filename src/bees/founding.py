@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bees.contract.description import describe_virtual_machine
+from bees.contract.description import describe_virtual_machine, memory_for
 from bees.contract.library import load_contract_code
 from bees.core.fixed_point import words_to_bytes
 from bees.core.keys import SigningKey
@@ -110,7 +110,9 @@ def found(scenario: Scenario, members: Members, task: Task) -> Founding:
         costs=DutyCosts(_mj(ledger.attest_cost_j), _mj(ledger.publish_cost_j), _mj(ledger.harvest_j)),
         penalty_rounds=ledger.penalty_rounds,
         verification=ledger.verification,
-        virtual_machine=describe_virtual_machine(fuel_limit=ledger.fuel),
+        virtual_machine=describe_virtual_machine(
+            fuel_limit=ledger.fuel, memory_limit_bytes=memory_for(task.model.model_bytes, ledger.top_m)
+        ),
     )
     deploys = ledger.deploy_contract != NO_CONTRACT
     next_contract = load_contract_code(ledger.deploy_contract) if deploys else None

@@ -12,6 +12,7 @@ from bees.core.errors import ChainFileError, StorageError
 from bees.core.fixed_point import words_to_bytes
 from bees.engines.audit import verify_chain
 from bees.engines.chain_file import ChainReader, ChainWriter
+from campaigns.random_world import random_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +127,17 @@ def test_a_full_disk_is_a_typed_error_and_loses_nothing(world: World, tmp_path: 
             writer.append(second.block, second.commit, {bytes(32): bytes(10**6)})
     verdict = verify_chain(path, world.machine)
     assert (verdict.valid, verdict.blocks) == (True, 1)
+
+
+@pytest.mark.parametrize(("parameters", "page_bytes"), [(1000, 4096), (250_000, 65_536)])
+def test_large_models_have_large_pages(tmp_path: Path, parameters: int, page_bytes: int) -> None:
+    made = random_world(1, 1, parameters)
+    ChainWriter.create(tmp_path / "chain.db", made.signed, words_to_bytes(made.initial_model)).close()
+    with ChainReader(tmp_path / "chain.db") as reader:
+        reader.check_schema()
+        reader.check_integrity()
+        assert reader._connection.execute("PRAGMA page_size").fetchone() == (page_bytes,)
+        assert reader.blob(made.genesis.initial_model) == words_to_bytes(made.initial_model)
 
 
 def test_a_file_is_never_overwritten(world: World, chain: Path) -> None:

@@ -61,14 +61,14 @@ class LyingLedger(LedgerNode):
         for lie in self.lies(signed):
             await self.comet.submit(lie.encoding)
 
-    def check(self, transaction: bytes) -> None:
+    async def check(self, transaction: bytes) -> None:
         with suppress(CodecError):
             if self._is_own(decode(transaction, Signed)):
                 return
-        super().check(transaction)
+        await super().check(transaction)
 
-    def prepare(self, candidates: Sequence[bytes], limit_bytes: int) -> list[bytes]:
-        honest = super().prepare(candidates, limit_bytes)
+    async def prepare(self, candidates: Sequence[bytes], limit_bytes: int) -> list[bytes]:
+        honest = await super().prepare(candidates, limit_bytes)
         return [*honest, *(c for c in candidates if c not in honest and self._is_own(decode(c, Signed)))]
 
     def _is_own(self, signed: Signed) -> bool:

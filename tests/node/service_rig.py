@@ -17,6 +17,7 @@ from bees.ledger.block import Block, Commit, CommitSignature, Header, block_id, 
 from bees.ledger.proofs import CommitteeProof, prove_model
 from bees.node.blob_store import DiskBlobStore
 from bees.node.config import DevicesSection, PeersSection
+from bees.node.contract_thread import ContractThread
 from bees.node.device_api import DeviceApi
 from bees.node.duties import Duties, sources_of
 from bees.node.duty_loop import DutyLoop
@@ -45,7 +46,8 @@ class OrderedLedger:
         self.world = shared_world(SERVERS, DEVICES)
         self.signed_genesis, self.server, self.key = self.world.signed, server, self.world.server_keys[server]
         self.blobs = store
-        self.executor = ContractExecutor(self.world.machine, store.get, self.world.initial_model)
+        executor = ContractExecutor(self.world.machine, store.get, self.world.initial_model)
+        self.executor = ContractThread(executor)  # not started, it computes at once
         self.application = Application(self.world.signed, self.executor)
         self.last_block: Block | None = None
         self.certified: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,3 +82,24 @@ def test_a_file_that_somebody_has_taken_away_is_absent(tmp_path: Path):
     assert (len(store), store.size_bytes) == (1, 3)
     assert store.prune(2) == 1
     assert len(store) == 0
+
+
+def test_threads_share_a_store_and_its_limit(tmp_path: Path):
+    store, data = DiskBlobStore(tmp_path, 10 * 64), bytes(64)
+
+    def keep_and_read(device: int) -> bool:
+        try:
+            name = store.put(device, device % 3, data)
+        except StorageError:
+            return False
+        assert store.size_bytes <= 10 * 64
+        assert store.get(name) in {data, None}
+        store.prune(0)
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        kept = list(threads.map(keep_and_read, range(64)))
+    assert 10 <= sum(kept) < 64
+    assert len(store) == len(store.commitments()) == sum(store.round_of(c) in {1, 2} for c in store.commitments())
+    assert store.size_bytes == 64 * len(store) <= 10 * 64
+    assert DiskBlobStore(tmp_path, 10 * 64).size_bytes == store.size_bytes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from abci_rig import AbciClient, RigPeers, make_node, running, simulate, transactions_of, world_of
 from msgspec.structs import replace
+from waiting import until
 
 from bees.core.canonical import decode, encode
 from bees.core.errors import ChainFileError, DivergedError, EngineError, GenesisError, StorageError
@@ -147,18 +148,23 @@ def test_a_restarted_server_stands_where_its_chain_file_ends(tmp_path: Path, alo
 
 
 def test_blocks_without_certificate_are_executed_again_and_signed_alike(tmp_path: Path, recorded: list[Block]):
-    peers = RigPeers()
+    lives: list[RigPeers] = []
+
+    def next_life() -> LedgerNode:
+        lives.append(RigPeers())
+        return make_node(tmp_path, peers=lives[-1])
 
     async def talk(client: AbciClient):
         for block in recorded[:3]:
             await client.block(block.header.height, transactions_of(block))
+        await until(lambda: len(lives[-1].pushed) >= 3)
         return (await client.ask(info={})).last_block_height
 
-    assert run(make_node(tmp_path, peers=peers), talk) == 3
-    node = make_node(tmp_path, peers=peers)
+    assert run(next_life(), talk) == 3
+    node = next_life()
     assert node.height == 0  # alone, it has no certificate
     run(node, talk)
-    first, second = peers.pushed[:3], peers.pushed[3:]
+    first, second = (life.pushed for life in lives)
     assert first == second
     assert first == [sign_header(b.header, 0, node.key) for b in recorded[:3]]
 

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 from service_rig import DEVICES, SERVERS, Net, network
+from waiting import until
 
 from bees.core.canonical import decode
 from bees.core.errors import DoubleSignError, NetworkError, ProofError
@@ -28,6 +29,8 @@ from bees.transport.bodies import ModelAnswer, write_header
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bees.node.blob_store import DiskBlobStore
 
 
 def update_of(net: Net, device: int, /, **changes: Any):
@@ -51,6 +54,10 @@ async def give_all(net: Net, session: aiohttp.ClientSession, devices: range = ra
         signed, data = update_of(net, device)
         status, told = await post(session, net.urls[net.world.genesis.devices[device].server], signed, data)
         assert (status, told["status"]) == (202, "accepted")
+
+
+def rounds_of(store: DiskBlobStore) -> set[int]:
+    return {store.round_of(name) or 0 for name in store.commitments()}
 
 
 def test_whole_rounds_from_uploads_to_proofs(tmp_path: Path):
@@ -291,13 +298,14 @@ def test_a_server_gets_so_many_updates_at_once_and_signatures_are_small(tmp_path
             await net.until(lambda state: state.phase is not Phase.COLLECT, pause_s=0)
             path = f"/v1/blobs/{commit_to_update(0, 1, data).hex()}"
             url, chain_id = net.nodes[0].peer_url, net.world.genesis.chain_id
+            await until(lambda: len(net.nodes[1].store) == 1 and not net.nodes[0].peer_api._serving[1])
             for serving, status in ((15, 200), (16, 429)):
                 net.nodes[0].peer_api._serving[1] = serving
                 said = Request(1, 0, "GET", path, time.time_ns() // 10**6)
                 headers = sign_request(chain_id, net.world.server_keys[1], said)
                 async with session.get(url + path, headers=headers) as answer:
                     assert answer.status == status
-            assert net.nodes[0].peer_api._serving[1] == 16
+                await until(lambda serving=serving: net.nodes[0].peer_api._serving[1] == serving)
             async with session.post(f"{url}/v1/signatures", data=bytes(2000)) as answer:
                 assert (answer.status, (await answer.json())["error"]) == (400, "MalformedRequestError")
 
@@ -330,13 +338,13 @@ def test_updates_stay_until_the_block_that_read_them_is_certified(tmp_path: Path
             for round_ in range(1, 6):
                 await give_all(net, session)
                 await net.until(lambda state, round_=round_: state.round > round_)
-            assert sorted({slow.store.round_of(name) for name in slow.store.commitments()}) == [1, 2, 3, 4, 5]
-            assert min(prompt.store.round_of(name) for name in prompt.store.commitments()) == 4
+            await until(lambda: min(rounds_of(prompt.store)) == 4)
+            assert rounds_of(slow.store) == {1, 2, 3, 4, 5}
             slow.ledger.certifies = True
             await net.block()
             await give_all(net, session)
             await net.until(lambda state: state.round > 6)
-            assert min(slow.store.round_of(name) for name in slow.store.commitments()) == 5
+            await until(lambda: min(rounds_of(slow.store)) == 5)
 
     asyncio.run(play())
 

@@ -122,10 +122,11 @@ class Duties:
             held = held_updates(state, self.node.read_blob)
             if signed := attest(self.signer, self.node.server, state, held, evaluate):
                 await self.node.submit(signed)
-        elif state.phase is Phase.PUBLISH and (
-            signed := publish(self.signer, self.node.server, state, self.node.executor)
-        ):
-            await self.node.submit(signed)
+        elif state.phase is Phase.PUBLISH:
+            executor = self.node.executor
+            signed = await executor.settle(lambda: publish(self.signer, self.node.server, state, executor))
+            if signed:
+                await self.node.submit(signed)
 
     async def train(self, state: State) -> None:
         for device, record in enumerate(state.genesis.devices):

@@ -21,6 +21,8 @@ LONGEST_CONTRACT_BYTES = 2**17
 
 DEFAULT_FUEL_LIMIT = 1_000_000_000
 """Fuel of one call in a new genesis."""
+_LEAST_MEMORY_BYTES = 256 * 2**20
+_MOST_MEMORY_BYTES = 2**31
 
 _Positive = Annotated[int, Meta(ge=1, le=2**31)]
 _Name = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -42,7 +44,7 @@ class VirtualMachineDescription(Record, frozen=True):
     runtime_version: _Name
     abi_version: _Positive
     fuel_limit: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    memory_limit_bytes: Annotated[int, Meta(ge=PAGE_BYTES, le=2**31)]
+    memory_limit_bytes: Annotated[int, Meta(ge=PAGE_BYTES, le=_MOST_MEMORY_BYTES)]
     contract_limit_bytes: Annotated[int, Meta(ge=1, le=LONGEST_CONTRACT_BYTES)]
 
 
@@ -51,10 +53,22 @@ def installed_runtime_version() -> str:
     return version(RUNTIME)
 
 
+def memory_for(model_bytes: int, updates: int) -> int:
+    """The memory limit for a new genesis, in bytes: with large models the default would skip every round.
+
+    Args:
+        model_bytes: of w_g.
+        updates: M, how many a contract is given at most.
+    """
+    arrays_bytes = (updates + 2) * model_bytes  # w_g(t-1) and w_g(t) beside them
+    twice = -(-2 * arrays_bytes // PAGE_BYTES) * PAGE_BYTES  # the other half is for static arrays
+    return min(max(_LEAST_MEMORY_BYTES, twice), _MOST_MEMORY_BYTES)
+
+
 def describe_virtual_machine(
     *,
     fuel_limit: int = DEFAULT_FUEL_LIMIT,
-    memory_limit_bytes: int = 256 * 2**20,
+    memory_limit_bytes: int = _LEAST_MEMORY_BYTES,
     contract_limit_bytes: int = 64 * 2**10,
 ) -> VirtualMachineDescription:
     """The virtual machine of this machine, for a new genesis.

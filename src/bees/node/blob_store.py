@@ -1,8 +1,13 @@
-"""The bytes of updates on disk: a file each, in a folder for each round. Bounded, whole or absent, pruned by round."""
+"""The bytes of updates on disk: a file each, in a folder for each round. Bounded, whole or absent, pruned by round.
+
+Any thread may use the store: a lock guards its list of updates, and is never held while the disk works. Each
+``IncomingBlob`` belongs to whoever receives it, and is used by one thread at a time.
+"""
 
 from __future__ import annotations
 
 import shutil
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -80,6 +85,7 @@ class DiskBlobStore:
         self.limit_bytes = limit_bytes
         self._rounds: dict[bytes, int] = {}
         self._sizes: dict[bytes, int] = {}
+        self._lock = threading.Lock()
         with typed_errors(folder):
             shutil.rmtree(folder / _INCOMING, ignore_errors=True)
             (folder / _INCOMING).mkdir(parents=True)
@@ -89,7 +95,8 @@ class DiskBlobStore:
     @property
     def size_bytes(self) -> int:
         """Of all updates together."""
-        return sum(self._sizes.values())
+        with self._lock:
+            return sum(self._sizes.values())
 
     def __len__(self) -> int:
         return len(self._rounds)
@@ -99,7 +106,8 @@ class DiskBlobStore:
 
     def commitments(self) -> tuple[bytes, ...]:
         """Of all updates that are here."""
-        return tuple(self._rounds)
+        with self._lock:
+            return tuple(self._rounds)
 
     def round_of(self, commitment: bytes) -> int | None:
         """The round of an update that is here, or None."""
@@ -107,15 +115,17 @@ class DiskBlobStore:
 
     def get(self, commitment: bytes) -> bytes | None:
         """The bytes, or None."""
-        if commitment not in self._rounds:
+        round_ = self._rounds.get(commitment)
+        if round_ is None:
             return None
+        path = self._path(commitment, round_)
         try:
-            return self._path(commitment).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             self._forget(commitment)
             return None
         except OSError as error:
-            raise StorageError(str(self._path(commitment)), str(error)) from error
+            raise StorageError(str(path), str(error)) from error
 
     def put(self, device: int, round_: int, data: bytes) -> bytes:
         """Keep an update, and return its commitment.
@@ -126,7 +136,6 @@ class DiskBlobStore:
         commitment = commit_to_update(device, round_, data)
         with self.receive() as incoming:
             incoming.write(data)
-            incoming.sync()
             self.keep(incoming, commitment, round_)
         return commitment
 
@@ -147,7 +156,7 @@ class DiskBlobStore:
             incoming.close()
 
     def keep(self, incoming: IncomingBlob, commitment: bytes, round_: int, *, beyond_limit: bool = False) -> None:
-        """Give received and synced bytes their name.
+        """Have received bytes survive a power cut, and give them their name.
 
         Args:
             incoming: the bytes.
@@ -160,24 +169,24 @@ class DiskBlobStore:
         """
         if commitment in self._rounds:
             return
-        if not beyond_limit and self.size_bytes + incoming.size > self.limit_bytes:
-            problem = f"its limit of {self.limit_bytes} bytes is reached; raise storage.blob_limit_mb in node.toml"
-            raise StorageError(str(self.folder), problem)
-        home = self.folder / f"{round_:012d}"
-        with typed_errors(home):
-            home.mkdir(exist_ok=True)
-            incoming.path.rename(home / commitment.hex())
-            sync_folder(home)
-        self._rounds[commitment], self._sizes[commitment] = round_, incoming.size
+        with self._room_for(commitment, incoming.size, beyond_limit=beyond_limit):
+            path = self._path(commitment, round_)
+            incoming.sync()
+            with typed_errors(path.parent):
+                path.parent.mkdir(exist_ok=True)
+                incoming.path.rename(path)
+                sync_folder(path.parent)
+            self._rounds[commitment] = round_
 
     def prune(self, last_round: int) -> int:
         """Forget the updates of rounds up to ``last_round``; returns how many.
 
         What contracts read stays in the chain file; all else is not needed to replay the chain.
         """
-        doomed = [commitment for commitment, round_ in self._rounds.items() if round_ <= last_round]
-        for commitment in doomed:
-            path = self._path(commitment)
+        with self._lock:
+            doomed = [(name, round_) for name, round_ in self._rounds.items() if round_ <= last_round]
+        for commitment, round_ in doomed:
+            path = self._path(commitment, round_)
             with typed_errors(path), suppress(FileNotFoundError):
                 path.unlink()
             self._forget(commitment)
@@ -187,11 +196,28 @@ class DiskBlobStore:
                     home.rmdir()
         return len(doomed)
 
-    def _forget(self, commitment: bytes) -> None:
-        del self._rounds[commitment], self._sizes[commitment]
+    @contextmanager
+    def _room_for(self, commitment: bytes, size: int, *, beyond_limit: bool) -> Generator[None]:
+        """Room for an update while it is given its name, so that two at once do not take the same."""
+        with self._lock:
+            if not beyond_limit and sum(self._sizes.values()) + size > self.limit_bytes:
+                problem = f"its limit of {self.limit_bytes} bytes is reached; raise storage.blob_limit_mb in node.toml"
+                raise StorageError(str(self.folder), problem)
+            self._sizes[commitment] = size
+        try:
+            yield
+        finally:
+            with self._lock:
+                if commitment not in self._rounds:
+                    self._sizes.pop(commitment, None)
 
-    def _path(self, commitment: bytes) -> Path:
-        return self.folder / f"{self._rounds[commitment]:012d}" / commitment.hex()
+    def _forget(self, commitment: bytes) -> None:
+        with self._lock:
+            self._rounds.pop(commitment, None)
+            self._sizes.pop(commitment, None)
+
+    def _path(self, commitment: bytes, round_: int) -> Path:
+        return self.folder / f"{round_:012d}" / commitment.hex()
 
     def _note(self, path: Path) -> None:
         """Take a file of an earlier life in; whoever reads it checks it against its name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import structlog
@@ -74,6 +75,8 @@ def signatures_of(commit: Commit) -> list[HeaderSignature]:
 class SignedHeaders:
     """What this server has signed, on disk before it leaves: one header per height, also after a crash.
 
+    Any thread may use it, and ``close`` waits for who does.
+
     Attributes:
         path: an SQLite file of its own.
     """
@@ -86,7 +89,7 @@ class SignedHeaders:
         """
         self.path = path
         with typed_errors(path):
-            self._connection = sqlite3.connect(path, isolation_level=None)
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(
@@ -94,6 +97,7 @@ class SignedHeaders:
             )
             row = self._connection.execute("SELECT max(height) FROM signed").fetchone()
         self._highest: int = row[0] or 0
+        self._lock = Lock()
 
     def may_sign(self, height: int, name: bytes) -> bool:
         """Whether this header may be signed: it was before, or none of its height or of a later one was.
@@ -106,7 +110,7 @@ class SignedHeaders:
         """
         if height > self._highest:
             return True
-        with typed_errors(self.path):
+        with self._lock, typed_errors(self.path):
             row = self._connection.execute("SELECT block_id FROM signed WHERE height = ?", (height,)).fetchone()
         if row is not None and row[0] != name:
             _log.error("not signed: this server has signed another header before", height=height)
@@ -120,14 +124,14 @@ class SignedHeaders:
         """
         if height <= self._highest:
             return
-        with typed_errors(self.path):
+        with self._lock, typed_errors(self.path):
             self._connection.execute("INSERT INTO signed VALUES(?, ?)", (height, name))
         self._highest = height
 
     def forget(self, certified: int) -> None:
         """Drop what a certificate has taken the place of, now and then; the newest height always stays."""
         if certified % _PRUNED_EVERY == 0:
-            with typed_errors(self.path):
+            with self._lock, typed_errors(self.path):
                 self._connection.execute(
                     "DELETE FROM signed WHERE height <= ? AND height < ?", (certified, self._highest)
                 )
@@ -138,7 +142,7 @@ class SignedHeaders:
         Raises:
             StorageError: the disk fails.
         """
-        with typed_errors(self.path), closing(self._connection):
+        with self._lock, typed_errors(self.path), closing(self._connection):
             pass
 
 

@@ -1,4 +1,8 @@
-"""The certified part of a chain: a decided block is appended to the chain file as soon as it has a certificate."""
+"""The certified part of a chain: a decided block is appended to the chain file as soon as it has a certificate.
+
+All of it lives on the loop. A block is written in the keeper's thread, and is ``newest`` when it is in the file;
+meanwhile the loop decides the next ones.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bees.core.errors import DivergedError
+from bees.core.errors import DivergedError, MissingBlobError
 from bees.ledger.proofs import prove_committee, prove_model
 
 if TYPE_CHECKING:
@@ -46,7 +50,7 @@ class CertifiedChain:
         keeper: of the chain file.
         certifier: gathers signatures.
         judge: gets bytes that are missing.
-        read_blob: the bytes of an update by its commitment, or None.
+        read_blob: the bytes of an update by its commitment, or None; called in a thread.
         newest: the last block of the chain file, or None.
         committee_proofs: of every change of the committee in the chain file.
 
@@ -121,7 +125,13 @@ class CertifiedChain:
 
     async def _append(self, height: int, commit: Commit) -> None:
         block, state, wanted = self._decided[height]
-        self._keeper.append(block, commit, {update.commitment: await self._bytes_of(update) for update in wanted})
+        by_name = {update.commitment: update for update in wanted}
+        while self._keeper.height < height:
+            try:
+                await self._keeper.append(block, commit, by_name, self._read_blob)
+            except MissingBlobError as missing:
+                if not await self._judge.obtain(by_name[missing.commitment]):
+                    await asyncio.sleep(_PAUSE_S)
         del self._decided[height]
         self._certifier.forget(height)
         self.newest = CertifiedBlock(block, commit, state)
@@ -130,14 +140,6 @@ class CertifiedChain:
             self.committee_proofs.append(prove_committee(state, block.header, commit))
         for callback in self._callbacks:
             callback(self.newest)
-
-    async def _bytes_of(self, update: WantedBlob) -> bytes:
-        while True:
-            data = self._read_blob(update.commitment)
-            if data is not None:
-                return data
-            if not await self._judge.obtain(update):
-                await asyncio.sleep(_PAUSE_S)
 
     def _check_agreement(self, height: int) -> None:
         others = self._certifier.dissenters(height)

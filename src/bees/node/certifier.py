@@ -15,6 +15,7 @@ from bees.node.certificates import Collector, sign_header, signatures_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bees.core.keys import SigningKey
     from bees.ledger.block import Commit, Header, Verifier
     from bees.ledger.committee import Committee
     from bees.node.certificates import HeaderSignature, SignedHeaders
@@ -51,28 +52,23 @@ class Certifier:
         self._signed_headers = signed_headers
         self._collector = Collector(chain_id, committee, verify)
         self._certified = self._decided = certified
+        self._to_sign: deque[tuple[Header, SigningKey]] = deque()
         self._to_push: deque[HeaderSignature] = deque(maxlen=_PUSHED_AT_ONCE)
-        self._something_to_push, self._news, self._progress = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._something_to_sign, self._news, self._progress = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def decide(self, header: Header, committee: Committee) -> None:
-        """Count a header as decided, sign it if this server counts, and have the signature leave when it is written.
+        """Count a header as decided; where this server counts, it is signed when it is written down.
 
         Args:
             header: that is decided.
             committee: the servers that count in the state before it.
-
-        Raises:
-            StorageError: what it signs cannot be written down.
         """
         self._collector.decide(header, committee)
         self._decided = header.height
-        name, key = block_id(header), self._keys.named_in(committee)
-        if key is not None and self._signed_headers.may_sign(header.height, name):
-            self._signed_headers.remember(header.height, name)
-            own = sign_header(header, self._server, key)
-            self._collector.take(own, self._certified, header.height)
-            self._to_push.append(own)
-            self._something_to_push.set()
+        key = self._keys.named_in(committee)
+        if key is not None:
+            self._to_sign.append((header, key))
+            self._something_to_sign.set()
         self._news.set()
 
     def take(self, signature: HeaderSignature, height: int) -> bool:
@@ -108,7 +104,6 @@ class Certifier:
         """Let go of what is in the chain file now."""
         self._certified = certified
         self._collector.forget(certified)
-        self._signed_headers.forget(certified)
         self._progress.set()
 
     async def room(self) -> None:
@@ -137,13 +132,35 @@ class Certifier:
             if is_behind and not any(is_news):
                 await asyncio.sleep(self._pull_after_s)
 
-    async def push_loop(self) -> None:
-        """Give what was signed to the others. What is lost on the way, or too much at once, they pull."""
+    async def sign_loop(self) -> None:
+        """Sign what is decided, and give it to the others. What is lost on the way, or too much at once, they pull.
+
+        Raises:
+            StorageError: what is to be signed cannot be written down.
+        """
         while True:
-            await self._something_to_push.wait()
-            self._something_to_push.clear()
+            await self._something_to_sign.wait()
+            self._something_to_sign.clear()
+            while self._to_sign:
+                await self._sign(*self._to_sign.popleft())
             while self._to_push:
                 await self._peers.push_signature(self._to_push.popleft())
+
+    async def _sign(self, header: Header, key: SigningKey) -> None:
+        name = block_id(header)
+        if await asyncio.to_thread(self._write_down, header.height, name, self._certified):
+            own = sign_header(header, self._server, key)
+            self._collector.take(own, self._certified, header.height)
+            self._to_push.append(own)
+            self._news.set()
+
+    def _write_down(self, height: int, name: bytes, certified: int) -> bool:
+        """Whether the header may be signed; then it is on the disk that it is. Runs in a thread, for the disk waits."""
+        self._signed_headers.forget(certified)
+        if not self._signed_headers.may_sign(height, name):
+            return False
+        self._signed_headers.remember(height, name)
+        return True
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,4 +1,8 @@
-"""Does the duties as the chain moves: pulls what is wanted, scores beside the loop, and sends what is due."""
+"""Does the duties as the chain moves: pulls what is wanted, and sends what is due.
+
+What takes long is done in threads, one duty at a time: scoring, what a duty writes to the journal, removing old
+updates. The contract runs in its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bees.core.errors import BeesError, EngineError, MissingBlobError, StorageError, TransactionError
+from bees.core.errors import BeesError, ContractError, EngineError, MissingBlobError, StorageError, TransactionError
+from bees.ledger.state import Phase
 from bees.node.duties import wanted_updates
 
 if TYPE_CHECKING:
@@ -18,8 +23,8 @@ if TYPE_CHECKING:
     from bees.node.blob_store import DiskBlobStore
     from bees.node.duties import Duties, Score
     from bees.node.metrics import Metrics
-    from bees.node.peers import Peers, WantedBlob
-    from bees.node.ports import Ledger
+    from bees.node.peers import WantedBlob
+    from bees.node.ports import BlobPuller, Ledger
 
 _RETRY_S = 1.0
 _SAID_AGAIN_AFTER = 3
@@ -48,7 +53,7 @@ class DutyLoop:
         ledger: Ledger,
         duties: Duties,
         score: Score,
-        peers: Peers,
+        peers: BlobPuller,
         store: DiskBlobStore,
         metrics: Metrics,
         entrusted: Callable[[State], Sequence[Signed]],
@@ -68,6 +73,7 @@ class DutyLoop:
         self._accusations: list[Signed] = []
         self._sent: dict[bytes, int] = {}
         self._round = 0
+        self._is_prune_due = False
         ledger.on_block(self._follow)
         ledger.on_transaction(self.hear)
 
@@ -108,21 +114,24 @@ class DutyLoop:
             self._round = state.round
             self._duties.forget(state)
             self._sent.clear()
-            self._prune(state)
+            self._is_prune_due = True
             _log.info("round", round=state.round, height=state.height, model=state.model.hex()[:16])
         self._due.set()
 
-    def _prune(self, state: State) -> None:
+    async def _prune(self, state: State) -> None:
         """Forget old updates; but what a block read that is not certified yet is in no chain file."""
+        self._is_prune_due = False
         newest = self._ledger.certified
         last_round = min(state.round - self._rounds_kept, newest.state.round - 2) if newest is not None else 0
         try:
-            self._store.prune(last_round)
+            await asyncio.to_thread(self._store.prune, last_round)
         except StorageError as error:
             _log.error("old updates cannot be removed", reason=str(error))
 
     async def _do(self, state: State) -> None:
         """Everything that is due in a state; what cannot be done yet is tried again soon."""
+        if self._is_prune_due:
+            await self._prune(state)
         for wanted in wanted_updates(state, self._ledger.server, self._store):
             self._pull(wanted)
         for signed in self._entrusted(state):
@@ -133,8 +142,9 @@ class DutyLoop:
             await self._send(signed)
         if self._duties.may_attest(state):
             await self._send(await self._attest(state))
-        await self._send(self._duties.publish(state))
-        for evidence in self._duties.judge(state):
+        if state.phase is Phase.PUBLISH:
+            await self._send(await self._publish(state))
+        for evidence in await self._ledger.executor.settle(lambda: self._duties.judge(state)):
             self._accuse(evidence)
 
     async def _attest(self, state: State) -> Signed | None:
@@ -146,14 +156,28 @@ class DutyLoop:
         with self._metrics.scoring.time():
             return await asyncio.to_thread(self._duties.attest, state, words, self._score)
 
+    async def _publish(self, state: State) -> Signed | None:
+        """The Publish, where it is this server's turn and the contract has a result.
+
+        Every server that will have to check a Publish runs the contract now, and not after the main node has.
+        """
+        if state.main_node != self._ledger.server and state.genesis.verification != "all_servers":
+            return None
+        executor = self._ledger.executor
+        try:
+            await executor.settle(lambda: executor.run(state))
+        except (MissingBlobError, ContractError):
+            return None
+        return await asyncio.to_thread(self._duties.publish, state)
+
     def _pull(self, wanted: WantedBlob) -> None:
         if wanted.commitment in self._pulled:
             return
 
         async def pull() -> None:
-            data = await self._peers.fetch_blob(wanted)
+            is_here = await self._peers.pull_blob(wanted)
             self._pulled.discard(wanted.commitment)
-            if data is not None:
+            if is_here:
                 self._due.set()
                 return
             _log.debug("nobody gives an update", device=wanted.device, round=wanted.round)

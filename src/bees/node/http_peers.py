@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -12,6 +13,7 @@ import structlog
 from bees.core.canonical import decode, encode
 from bees.core.errors import CodecError, InputError, StorageError
 from bees.node.certificates import HeaderSignature
+from bees.node.receiving import receive_bytes
 from bees.node.signature_pushes import SignaturePushes
 from bees.node.signed_requests import Request, sign_request
 from bees.transport.trust import trust
@@ -41,6 +43,10 @@ _log = structlog.get_logger("bees.node.peers")
 
 class _UnhelpfulError(Exception):
     """A server has not given what it was asked for."""
+
+
+def _too_long() -> _UnhelpfulError:
+    return _UnhelpfulError("more bytes than an update has")
 
 
 class HttpPeers:
@@ -75,7 +81,7 @@ class HttpPeers:
         self._metrics = metrics
         self._ssl = trust(section.authority)
         self._places = asyncio.Semaphore(section.pulls_at_once)
-        self._pulling: dict[bytes, asyncio.Task[bytes | None]] = {}
+        self._pulling: dict[bytes, asyncio.Task[bool]] = {}
         self._http: aiohttp.ClientSession | None = None
         self._full_again_s = 0.0
         self._pushes = SignaturePushes(self.others, self._give_signature)
@@ -99,10 +105,16 @@ class HttpPeers:
             await self._http.close()
 
     async def fetch_blob(self, wanted: WantedBlob) -> bytes | None:
-        """The bytes of an update, now also in the store; None where nobody gives them. Asked twice, it pulls once."""
-        known = self._store.get(wanted.commitment)
-        if known is not None:
-            return known
+        """The bytes of an update, now also in the store; None where nobody gives them."""
+        known = await asyncio.to_thread(self._store.get, wanted.commitment)
+        if known is None and await self.pull_blob(wanted):
+            return await asyncio.to_thread(self._store.get, wanted.commitment)
+        return known
+
+    async def pull_blob(self, wanted: WantedBlob) -> bool:
+        """Whether the bytes of an update are in the store now. Asked twice, it pulls once."""
+        if wanted.commitment in self._store:
+            return True
         task = self._pulling.get(wanted.commitment)
         if task is None:
             task = asyncio.create_task(self._fetch(wanted))
@@ -146,7 +158,7 @@ class HttpPeers:
         except (TimeoutError, aiohttp.ClientError, _UnhelpfulError) as error:
             _log.debug("signature not given", server=server, reason=str(error))
 
-    async def _fetch(self, wanted: WantedBlob) -> bytes | None:
+    async def _fetch(self, wanted: WantedBlob) -> bool:
         for server in wanted.sources:
             if server not in self.others:
                 continue
@@ -159,10 +171,10 @@ class HttpPeers:
                 continue
             except StorageError as error:
                 self._say_full(wanted, error)
-                return None
+                return False
             self._metrics.pulls.labels(str(server), "given").inc()
-            return self._store.get(wanted.commitment)
-        return None
+            return True
+        return False
 
     def _say_full(self, wanted: WantedBlob, error: StorageError) -> None:
         """Once in a while: a block that waits for bytes asks several times a second."""
@@ -180,15 +192,11 @@ class HttpPeers:
             async with self._request(server, "GET", path) as answer:
                 if answer.status != _OK or answer.content_length not in {None, size}:
                     raise _UnhelpfulError(f"status {answer.status}, {answer.content_length} bytes")
-                async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-                    if incoming.size + len(chunk) > size:
-                        raise _UnhelpfulError("more bytes than an update has")
-                    incoming.write(chunk)
-                    hasher.add(chunk)
+                await receive_bytes(answer.content, incoming, hasher, size, _too_long)
             if hasher.commitment != wanted.commitment:
                 raise _UnhelpfulError("other bytes than were committed")
-            await asyncio.to_thread(incoming.sync)
-            self._store.keep(incoming, wanted.commitment, wanted.round, beyond_limit=wanted.for_block)
+            keep = partial(self._store.keep, beyond_limit=wanted.for_block)
+            await asyncio.to_thread(keep, incoming, wanted.commitment, wanted.round)
 
     async def _ask(self, server: int, method: str, path: str, body: bytes = b"") -> bytes:
         async with self._request(server, method, path, body) as answer:

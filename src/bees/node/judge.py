@@ -2,11 +2,15 @@
 
 A block may need bytes of updates that are not here yet. They are fetched from the servers that attest to hold them:
 for a proposed block as long as its patience lasts, for a decided one as long as it takes.
+
+It lives on the loop, and so does the application. What waits, for bytes or for the contract's thread, is judged again
+from the start when it goes on; only CometBFT's one connection for blocks moves the state.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +18,15 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from bees.core.canonical import decode
-from bees.core.errors import BlockError, CodecError, EngineError, MissingBlobError, StorageError, TransactionError
+from bees.core.errors import (
+    BlockError,
+    CodecError,
+    ContractError,
+    EngineError,
+    MissingBlobError,
+    StorageError,
+    TransactionError,
+)
 from bees.ledger.block import Batch, Block, Header
 from bees.ledger.commitments import commit_to_update
 from bees.ledger.refusals import InvalidTransactionError
@@ -24,9 +36,9 @@ from bees.node.peers import WantedBlob
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bees.ledger.aggregation import ContractExecutor
     from bees.ledger.application import Application
     from bees.ledger.state import State
+    from bees.node.contract_thread import ContractThread
     from bees.node.peers import Blobs, Peers
 
 T = TypeVar("T")
@@ -68,7 +80,7 @@ class Judge:
         self,
         server: int,
         application: Application,
-        executor: ContractExecutor,
+        executor: ContractThread,
         blobs: Blobs,
         peers: Peers,
         *,
@@ -81,7 +93,7 @@ class Judge:
         self._patience_s, self._pause_s = patience_s, pause_s
         self._previous = application.state.genesis.chain_id
 
-    def check(self, data: bytes, hear: Callable[[Signed], None]) -> None:
+    async def check(self, data: bytes, hear: Callable[[Signed], None]) -> None:
         """Refuse a transaction that could not be in the next block.
 
         One that only lacks bytes passes: whoever proposes may have them.
@@ -98,23 +110,23 @@ class Judge:
             signed = decode(data, Signed)
             self.application.check_signature(signed)
             hear(signed)
-            self.admit(signed)
+            await self.admit(signed)
         except (CodecError, TransactionError):
             self.counts.transactions_refused += 1
             raise
 
-    def admit(self, signed: Signed) -> None:
+    async def admit(self, signed: Signed) -> None:
         """Likewise, for one that is decoded.
 
         Raises:
             TransactionError: it is refused.
         """
         try:
-            self.application.check_tx(signed)
+            await self._executor.settle(lambda: self.application.check_tx(signed))
         except MissingBlobError:
             _log.debug("transaction passes unjudged", kind=type(signed.body).__name__)
 
-    def prepare(self, candidates: Iterable[bytes], limit_bytes: int) -> list[bytes]:
+    async def prepare(self, candidates: Iterable[bytes], limit_bytes: int) -> list[bytes]:
         """The candidates that can be in the next block together and fit into it, in canonical order."""
         known: list[Signed] = []
         for data in candidates:
@@ -124,7 +136,8 @@ class Judge:
                 continue
         chosen: list[bytes] = []
         used_bytes = 0
-        for signed in self.application.prepare_proposal(known).transactions:
+        proposal = await self._executor.settle(lambda: self.application.prepare_proposal(known))
+        for signed in proposal.transactions:
             used_bytes += len(signed.encoding) + _prefix_bytes(len(signed.encoding))
             if used_bytes > limit_bytes:
                 break
@@ -135,8 +148,7 @@ class Judge:
         """Why a proposed block must not be decided, in one line; None when it may be."""
         try:
             batch = _decode_batch(transactions, self.application.state.height + 1)
-            async with asyncio.timeout(self._patience_s):
-                await self._with_bytes(lambda: self.application.execute(batch))
+            await self._with_bytes(lambda: self.application.execute(batch), self._patience_s)
         except TimeoutError:
             reason = f"bytes of an update did not come within {self._patience_s:g} s"
         except (CodecError, BlockError) as error:
@@ -170,9 +182,8 @@ class Judge:
         Where the main node alone verifies, its word is enough for a block; the next one to publish needs the words.
         """
         try:
-            async with asyncio.timeout(self._patience_s):
-                await self._with_bytes(lambda: self._executor.run(before))
-        except (TimeoutError, MissingBlobError):
+            await self._with_bytes(lambda: self._executor.run(before), self._patience_s)
+        except (TimeoutError, MissingBlobError, ContractError):
             _log.warning("words of the global model are not at hand", round=before.round)
 
     def follow(self, block_id: bytes) -> None:
@@ -182,36 +193,52 @@ class Judge:
     async def obtain(self, wanted: WantedBlob) -> bool:
         """Get the bytes of an update from another server; whether they are here now. A full disk can be waited for."""
         data = await self._peers.fetch_blob(wanted)
-        if data is None or commit_to_update(wanted.device, wanted.round, data) != wanted.commitment:
-            self.counts.fetches_failed += 1
-            return False
         try:
-            if self._blobs.get(wanted.commitment) is None:
-                self._blobs.put(wanted.device, wanted.round, data)
+            is_kept = data is not None and await asyncio.to_thread(self._keep, wanted, data)
         except StorageError as error:
             _log.error("an update that a block needs cannot be kept", device=wanted.device, reason=str(error))
-            self.counts.fetches_failed += 1
+            is_kept = False
+        self.counts.blobs_fetched += is_kept
+        self.counts.fetches_failed += not is_kept
+        return is_kept
+
+    def _keep(self, wanted: WantedBlob, data: bytes) -> bool:
+        """Keep bytes if they are what was committed to, and say whether they are. Runs in a thread."""
+        if commit_to_update(wanted.device, wanted.round, data) != wanted.commitment:
             return False
-        self.counts.blobs_fetched += 1
+        if self._blobs.get(wanted.commitment) is None:
+            self._blobs.put(wanted.device, wanted.round, data)
         return True
 
-    async def _with_bytes(self, run: Callable[[], T]) -> T:
+    async def _with_bytes(self, run: Callable[[], T], patience_s: float | None = None) -> T:
         """The result of ``run``, tried again with each update that it has missed.
+
+        Args:
+            run: may ask for contracts.
+            patience_s: for all missing bytes together, or None to wait for as long as it takes.
 
         Raises:
             MissingBlobError: it misses what is no update of the open round, which nobody can be asked for.
+            TimeoutError: patience is over. A contract that runs for long is no reason: it ends at every server.
         """
-        tries = 0
+        waited_s = 0.0
         while True:
             try:
-                return run()
+                return await self._executor.settle(run)
             except MissingBlobError as missing:
                 wanted = self._wanted(missing)
-            if not await self.obtain(wanted):
-                if tries % _FETCHES_PER_LINE == 0:
-                    _log.warning("block waits for bytes", commitment=wanted.commitment.hex()[:16], tries=tries)
-                tries += 1
-                await asyncio.sleep(self._pause_s)
+            begin = time.monotonic()
+            async with asyncio.timeout(None if patience_s is None else patience_s - waited_s):
+                await self._await_bytes(wanted)
+            waited_s += time.monotonic() - begin
+
+    async def _await_bytes(self, wanted: WantedBlob) -> None:
+        tries = 0
+        while not await self.obtain(wanted):
+            if tries % _FETCHES_PER_LINE == 0:
+                _log.warning("block waits for bytes", commitment=wanted.commitment.hex()[:16], tries=tries)
+            tries += 1
+            await asyncio.sleep(self._pause_s)
 
     def _wanted(self, missing: MissingBlobError) -> WantedBlob:
         state = self.application.state

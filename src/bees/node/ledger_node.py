@@ -1,8 +1,19 @@
 """An edge server's ledger on CometBFT: judges and executes blocks, certifies them, and keeps the chain file.
 
 CometBFT talks to it over ABCI (``bees.node.abci``); the service half (devices, blobs, duties) talks to it through
-``LedgerNode``, and hands in ``Peers``, the way to the other servers. Everything happens on one asyncio loop, so that
-nothing needs a lock; only waiting for bytes of other servers gives way in the middle of a request.
+``LedgerNode``, and hands in ``Peers``, the way to the other servers.
+
+Everything that changes lives on one asyncio loop, so that nothing of it needs a lock. What would hold the loop up is
+done by threads, which are given what does not change, and whose results the loop takes in:
+
+* contracts run in ``ContractThread``, on frozen states and bytes that are named by their hash;
+* blocks are written to the chain file in ``ChainKeeper``'s thread, one at a time and all or nothing;
+* headers are written down by ``Certifier.sign_loop``, one after the other, before their signatures leave;
+* bytes of updates are read, hashed and written by any thread: ``read_blob``, ``DiskBlobStore`` and ``ChainKeeper.blob``
+  are safe to call from each.
+
+A request that waits for one of these gives way in the middle, and goes on with the state as it then is. ``stop`` waits
+for what a thread has begun.
 """
 
 from __future__ import annotations
@@ -14,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bees.core.errors import EngineError, GenesisError, MissingBlobError, NoKeyError
+from bees.core.errors import ContractError, EngineError, GenesisError, MissingBlobError, NoKeyError
 from bees.core.fixed_point import words_to_bytes
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.application import Application
@@ -27,6 +38,7 @@ from bees.node.certified_chain import CertifiedBlock, CertifiedChain
 from bees.node.certifier import Certifier
 from bees.node.chain_keeper import ChainKeeper
 from bees.node.comet_client import CometClient
+from bees.node.contract_thread import ContractThread
 from bees.node.judge import Judge
 from bees.node.key_ring import KeyRing
 from bees.node.peers import Blobs, Peers, WantedBlob
@@ -78,13 +90,13 @@ class LedgerSettings:
 
 
 class LedgerNode:
-    """One per process; every method runs on the asyncio loop on which ``start`` was called.
+    """One per process; every method but ``read_blob`` runs on the asyncio loop on which ``start`` was called.
 
     Attributes:
         signed_genesis: what the chain starts from.
         server: index of this server.
         key: its BEES keys, which sign with the one that the chain names.
-        executor: runs contracts, and holds the words of w_g by hash.
+        executor: runs contracts, and holds the words of w_g by hash; what asks it is called by its ``settle``.
         blobs: as handed in. Of rounds before ``certified.state.round - 1`` they may be pruned: what contracts read
             is in the chain file then.
         comet: the RPC of CometBFT.
@@ -113,7 +125,7 @@ class LedgerNode:
         self.key = keys if isinstance(keys, KeyRing) else KeyRing(server, [keys])
         _check_server(signed.genesis, server)
         self.signed_genesis, self.server, self.blobs = signed, server, blobs
-        self.executor = ContractExecutor(machine, self.read_blob, initial_model)
+        self.executor = ContractThread(ContractExecutor(machine, self.read_blob, initial_model))
         self._application = Application(signed, self.executor)
         self._keeper = ChainKeeper(settings.folder / "chain.db", signed, words_to_bytes(initial_model))
         self._judge = Judge(
@@ -158,8 +170,9 @@ class LedgerNode:
         Raises:
             EngineError: the ABCI address cannot be listened on.
         """
+        self.executor.start()
         await self._server.start()
-        for loop in (self._certifier.push_loop(), self._chain.run(lambda: self.height)):
+        for loop in (self._certifier.sign_loop(), self._chain.run(lambda: self.height)):
             self._tasks.append(asyncio.create_task(self._guard(loop)))
         _log.info("ledger started", height=self.height, app_hash=self.app_hash.hex()[:16], abci=self.abci_address)
 
@@ -169,9 +182,10 @@ class LedgerNode:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.executor.stop()
         await self.comet.close()
         self._certifier.close()
-        self._keeper.close()
+        await asyncio.to_thread(self._keeper.close)
 
     async def wait(self) -> None:
         """Until the node must stop.
@@ -245,7 +259,10 @@ class LedgerNode:
         return words
 
     def read_blob(self, commitment: bytes) -> bytes | None:
-        """An update from the blobs or, of older rounds, from the chain file; to be served to peers as well."""
+        """An update from the blobs or, of older rounds, from the chain file; to be served to peers as well.
+
+        It waits for the disk: call it in a thread, and in any.
+        """
         data = self.blobs.get(commitment)
         return self._keeper.blob(commitment) if data is None else data
 
@@ -256,10 +273,10 @@ class LedgerNode:
             TransactionError: it could not be in the next block.
             CometError: CometBFT cannot be reached, or its mempool is full.
         """
-        self._judge.admit(signed)
+        await self._judge.admit(signed)
         refusal = await self.comet.submit(signed.encoding)
         if refusal is not None:
-            self._judge.admit(signed)  # a block may have come between, and then says why
+            await self._judge.admit(signed)  # a block may have come between, and then says why
             raise EngineError(f"CometBFT's mempool has not taken the transaction: {refusal}")
 
     def on_block(self, callback: Callable[[State], None]) -> None:
@@ -298,13 +315,13 @@ class LedgerNode:
 
     # What CometBFT asks, through the adapter.
 
-    def check(self, transaction: bytes) -> None:
+    async def check(self, transaction: bytes) -> None:
         """Refuse a transaction of the mempool with a CodecError or a TransactionError."""
-        self._judge.check(transaction, self._hear)
+        await self._judge.check(transaction, self._hear)
 
-    def prepare(self, candidates: Sequence[bytes], limit_bytes: int) -> list[bytes]:
+    async def prepare(self, candidates: Sequence[bytes], limit_bytes: int) -> list[bytes]:
         """The candidates that can be in the next block together, in order, of so many bytes at most."""
-        return self._judge.prepare(candidates, limit_bytes)
+        return await self._judge.prepare(candidates, limit_bytes)
 
     async def refusal(self, transactions: Sequence[bytes]) -> str | None:
         """Why a proposed block must not be decided, or None."""
@@ -362,7 +379,7 @@ class LedgerNode:
         proofs: list[CommitteeProof] = []
         for audited in self._keeper.replay(self._application):
             if audited.state.round > before.round and audited.state.model not in self.executor.models:
-                with suppress(MissingBlobError):
+                with suppress(MissingBlobError, ContractError):
                     self.executor.run(before)
             if audited.state.members.committee != before.members.committee:
                 proofs.append(prove_committee(audited.state, audited.block.header, audited.commit))

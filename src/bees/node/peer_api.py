@@ -59,17 +59,20 @@ class PeerApi:
     async def _blob(self, request: web.Request) -> web.StreamResponse:
         sender = self._check(request)
         commitment = read_commitment(request.match_info["commitment"])
-        data = None if self._is_secret(commitment) else self._ledger.read_blob(commitment)
-        if data is None:
-            raise UnknownBlobError(f"update {commitment.hex()[:16]} is not here, or still secret")
         if self._serving[sender] >= _BLOBS_AT_ONCE:
             raise TooManyRequestsError(f"{_BLOBS_AT_ONCE} updates are on their way to server {sender} already")
         self._serving[sender] += 1
         try:
-            return await send(request, data)
+            # Whether it is secret is asked first: while it is read, COLLECT may only close.
+            read = self._ledger.read_blob
+            data = None if self._is_secret(commitment) else await asyncio.to_thread(read, commitment)
+            if data is None:
+                raise UnknownBlobError(f"update {commitment.hex()[:16]} is not here, or still secret")
+            response = await send(request, data)
+            self._metrics.served_bytes.inc(len(data))
+            return response
         finally:
             self._serving[sender] -= 1
-            self._metrics.served_bytes.inc(len(data))
 
     async def _take_signature(self, request: web.Request) -> web.Response:
         if request.content_length is None or request.content_length > _SIGNATURE_BYTES:

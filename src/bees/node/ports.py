@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.core.keys import Signs
     from bees.ledger.block import Block
-    from bees.ledger.execution import ContractRunner
     from bees.ledger.genesis import SignedGenesis
     from bees.ledger.proofs import CommitteeProof, ModelProof
     from bees.ledger.state import State
     from bees.ledger.transactions import Signed
     from bees.node.certificates import HeaderSignature
+    from bees.node.contract_thread import ContractThread
     from bees.node.ledger_node import CertifiedBlock
+    from bees.node.peers import WantedBlob
 
 
 class UpdateStore(Protocol):
@@ -28,6 +29,14 @@ class UpdateStore(Protocol):
 
     def __contains__(self, commitment: bytes) -> bool:
         """Whether the bytes are here."""
+        ...
+
+
+class BlobPuller(Protocol):
+    """The way to the updates of other servers, such as ``HttpPeers``."""
+
+    async def pull_blob(self, wanted: WantedBlob) -> bool:
+        """Whether the bytes of an update are in the store now."""
         ...
 
 
@@ -48,7 +57,7 @@ class Ledger(Protocol):
     @property
     def global_model(self) -> Words: ...  # noqa: D102
     @property
-    def executor(self) -> ContractRunner: ...  # noqa: D102
+    def executor(self) -> ContractThread: ...  # noqa: D102
     @property
     def last_block(self) -> Block | None: ...  # noqa: D102
     @property

@@ -1,9 +1,10 @@
-"""One edge server as a service: everything that ``bees node`` runs on its loop, put together and taken apart again."""
+"""One edge server as a service: everything that ``bees node`` runs, put together and taken apart again."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _COMET_STARTS = 5
 _COMET_PAUSE_S = 1.0
+_THREADS = 32
 
 _log = structlog.get_logger("bees.node")
 
@@ -106,6 +108,8 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
     folder = _made(config.folder)
     metrics = Metrics()
     store = DiskBlobStore(folder / "updates", blob_limit_bytes(config))
+    # Most of them wait for the disk, and a read must not wait for writes.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "beside the loop"))
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(DiskJournal(folder / "journal.db"))
         peers = HttpPeers(genesis, config.server, key, config.peers, store, metrics)

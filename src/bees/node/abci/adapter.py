@@ -59,11 +59,11 @@ class Ledger(Protocol):
         """After it."""
         ...
 
-    def check(self, transaction: bytes) -> None:
+    async def check(self, transaction: bytes) -> None:
         """Refuse a transaction with a CodecError or a TransactionError."""
         ...
 
-    def prepare(self, candidates: Sequence[bytes], limit_bytes: int) -> list[bytes]:
+    async def prepare(self, candidates: Sequence[bytes], limit_bytes: int) -> list[bytes]:
         """The candidates that can be in the next block together, in order, of so many bytes at most."""
         ...
 
@@ -113,9 +113,9 @@ class Adapter:
             case "init_chain":
                 self._init_chain(request.init_chain, response)
             case "check_tx":
-                self._check_tx(request.check_tx.tx, response)
+                await self._check_tx(request.check_tx.tx, response)
             case "prepare_proposal":
-                self._prepare(request.prepare_proposal, response)
+                await self._prepare(request.prepare_proposal, response)
             case "process_proposal":
                 await self._process(request.process_proposal, response)
             case "finalize_block":
@@ -150,17 +150,17 @@ class Adapter:
         self._ledger.found([validator.pub_key.ed25519 for validator in request.validators])
         response.init_chain.app_hash = self._ledger.app_hash
 
-    def _check_tx(self, transaction: bytes, response: Response) -> None:
+    async def _check_tx(self, transaction: bytes, response: Response) -> None:
         response.check_tx.SetInParent()
         try:
-            self._ledger.check(transaction)
+            await self._ledger.check(transaction)
         except CodecError as error:
             response.check_tx.code, response.check_tx.log = MALFORMED, str(error)
         except TransactionError as error:
             response.check_tx.code, response.check_tx.log = REFUSED, str(error)
 
-    def _prepare(self, request: RequestPrepareProposal, response: Response) -> None:
-        response.prepare_proposal.txs.extend(self._ledger.prepare(request.txs, request.max_tx_bytes))
+    async def _prepare(self, request: RequestPrepareProposal, response: Response) -> None:
+        response.prepare_proposal.txs.extend(await self._ledger.prepare(request.txs, request.max_tx_bytes))
         response.prepare_proposal.SetInParent()
 
     async def _process(self, request: RequestProcessProposal, response: Response) -> None:
