@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
+from offloaded_model import TINY
 
 from bees.core.errors import MissingBlobError
 from bees.faults.world import evaluate, shared_world
@@ -16,7 +17,7 @@ from bees.ledger.application import Application
 from bees.ledger.block import Block, Commit, CommitSignature, Header, block_id, vote_bytes
 from bees.ledger.proofs import CommitteeProof, prove_model
 from bees.node.blob_store import DiskBlobStore
-from bees.node.config import DevicesSection, PeersSection
+from bees.node.config import DevicesSection, OffloadingSection, PeersSection
 from bees.node.contract_thread import ContractThread
 from bees.node.device_api import DeviceApi
 from bees.node.duties import Duties, sources_of
@@ -24,6 +25,9 @@ from bees.node.duty_loop import DutyLoop
 from bees.node.guarded_server import GuardedServer
 from bees.node.http_peers import HttpPeers
 from bees.node.metrics import Metrics
+from bees.node.offload_api import OffloadApi
+from bees.node.offload_store import OffloadStore
+from bees.node.offloading import Offloading
 from bees.node.peer_api import PeerApi
 from bees.node.peers import WantedBlob
 from bees.transport.journal import DiskJournal
@@ -175,17 +179,20 @@ class Net:
 
 
 @asynccontextmanager
-async def network(folder: Path, **limits: Any) -> AsyncGenerator[Net]:
-    """All servers, listening; the duty loops run."""
+async def network(folder: Path, trainer: Any = None, **limits: Any) -> AsyncGenerator[Net]:
+    """All servers, listening; the duty loops run. With a trainer, devices may offload to them."""
     ports = await _free_ports(2 * SERVERS)
     urls = tuple(f"http://127.0.0.1:{port}" for port in ports[SERVERS:])
-    nodes = [await _node(folder / f"node{k}", k, ports[k], ports[SERVERS + k], urls, limits) for k in range(SERVERS)]
+    nodes = [
+        await _node(folder / f"node{k}", k, ports[k], ports[SERVERS + k], urls, limits, trainer) for k in range(SERVERS)
+    ]
     try:
         yield Net(nodes)
     finally:
         for node in nodes:
-            node.task.cancel()
-            await asyncio.gather(node.task, return_exceptions=True)
+            for task in node.tasks:
+                task.cancel()
+            await asyncio.gather(*node.tasks, return_exceptions=True)
             await node.loop.stop()
             await node.device_server.stop()
             await node.peer_server.stop()
@@ -193,7 +200,9 @@ async def network(folder: Path, **limits: Any) -> AsyncGenerator[Net]:
             node.journal.close()
 
 
-async def _node(folder: Path, server: int, port: int, peer_port: int, urls: tuple[str, ...], limits: Any) -> Any:
+async def _node(
+    folder: Path, server: int, port: int, peer_port: int, urls: tuple[str, ...], limits: Any, trainer: Any
+) -> Any:
     store = DiskBlobStore(folder / "updates", 10**7)
     metrics = Metrics()
     ledger = OrderedLedger(server, store)
@@ -202,7 +211,14 @@ async def _node(folder: Path, server: int, port: int, peer_port: int, urls: tupl
     peers = HttpPeers(ledger.world.genesis, server, ledger.key, peer_section, store, metrics)
     journal = DiskJournal(folder / "journal.db")
     duties = Duties(server, ledger.key, journal, store, ledger.executor)
-    api = DeviceApi(ledger, store, section, metrics)
+    offloading, offload = None, None
+    if trainer is not None:
+        terms = OffloadingSection(accept=True, data_limit_mb=1, epochs_limit=3, trainings_waiting=2)
+        offers = OffloadStore(folder / "offloaded", terms.total_limit_bytes)
+        own = "offloaded_model:TINY"
+        offloading = Offloading(ledger, store, offers, journal, [trainer()], terms, own, metrics)
+        offload = OffloadApi(ledger, offloading, ledger.key.open_sealed, TINY, metrics)
+    api = DeviceApi(ledger, store, section, metrics, offload)
     loop = DutyLoop(ledger, duties, _score, peers, store, metrics, api.entrusted, 3)
     api.tell(loop.hear, loop.wake)
     device_server = GuardedServer(api.routes, section, metrics, frozenset({"/healthz", "/readyz", "/metrics"}))
@@ -225,7 +241,9 @@ async def _node(folder: Path, server: int, port: int, peer_port: int, urls: tupl
         port=port,
         url=f"http://127.0.0.1:{port}",
         peer_url=urls[server],
-        task=asyncio.create_task(loop.run()),
+        offloading=offloading,
+        task=(task := asyncio.create_task(loop.run())),
+        tasks=[task, *([asyncio.create_task(offloading.run())] if offloading else [])],
     )
 
 

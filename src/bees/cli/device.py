@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bees.cli.console import AsJson, plain, print_json
 from bees.cli.node import needs_extra
+
+if TYPE_CHECKING:
+    from bees.device.fleet import Handed
 
 
 def device(
@@ -26,10 +29,22 @@ def device(
     seed: Annotated[int, typer.Option(min=0, help="Of the shuffling of samples.")] = 0,
     model: Annotated[str, typer.Option(help="Your own model, as package.module:name.")] = "",
     authority: Annotated[str | None, typer.Option(help="PEM file of the authority of the nodes' certificates.")] = None,
+    offload: Annotated[
+        bool, typer.Option("--offload", help="Hand the raw data to your server, once, and have it train in your place.")
+    ] = False,
+    offload_rounds: Annotated[
+        int | None, typer.Option(min=1, help="For so many rounds; else until this ends, when it deletes the data.")
+    ] = None,
+    offload_to: Annotated[
+        int | None, typer.Option(min=0, help="To this server of the genesis; else to the device's nearest.")
+    ] = None,
+    insecure_offload: Annotated[
+        bool, typer.Option("--insecure-offload", help="Let the data go by plain http to another host.")
+    ] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="A JSON document per log line.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train on your own data, round after round. The data stays here; what leaves is the trained model.
+    """Train on your own data, round after round. What leaves is the trained model, and raw data only with --offload.
 
     A folder holds one .npz file with x_train and y_train, or two IDX files (images and labels). What was signed is
     remembered in a journal beside the key, so stop and start again as you like.
@@ -41,13 +56,21 @@ def device(
 
     from bees.cli.log import start_log
     from bees.core.errors import InputError
-    from bees.device.fleet import Fleet, Handed, Member
+    from bees.device.fleet import Fleet, Member
+    from bees.device.offloading import Terms
     from bees.scenario import Learning
+    from bees.transport.offloading import TrainingSettings
 
     if len(key) != len(data):
         raise InputError("--data", f"{len(data)} folders for {len(key)} keys; each --key needs its --data")
     start_log(as_json=log_json)
     learning = Learning(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, clients_per_chunk=1)
+    terms = None
+    if offload:
+        settings = TrainingSettings(epochs, batch_size, learning_rate, seed)
+        terms = Terms(settings, offload_rounds, offload_to, insecure_offload)
+    elif offload_rounds is not None or offload_to is not None or insecure_offload:
+        raise InputError("--offload", "is missing; the other options about offloading need it")
     members = [Member(one, own) for one, own in zip(key, data, strict=True)]
     fleet = Fleet(
         members,
@@ -57,6 +80,7 @@ def device(
         seed=seed,
         own_model=model,
         authority=authority,
+        offload=terms,
     )
     handed: list[Handed] = []
     lock = threading.Lock()
@@ -66,11 +90,24 @@ def device(
             handed.append(update)
             if not as_json:
                 fate = {True: "is on the chain", False: "came too late", None: "is handed in"}[update.accepted]
-                plain(f"round {update.round}: the update of device {update.device} {fate}")
+                plain(f"round {update.round}: the update of device {update.device}{_trained_by(update)} {fate}")
 
     try:
         fleet.run(rounds, on_update)
     finally:
         fleet.close()
     if as_json:
-        print_json([{"device": u.device, "round": u.round, "accepted": u.accepted} for u in handed])
+        print_json([_row(update) for update in handed])
+
+
+def _trained_by(update: Handed) -> str:
+    done = update.delegated
+    return (
+        "" if done is None else f", trained by server {done.server} on {done.samples} samples in {done.seconds:.1f} s,"
+    )
+
+
+def _row(update: Handed) -> dict[str, object]:
+    done = update.delegated
+    row: dict[str, object] = {"device": update.device, "round": update.round, "accepted": update.accepted}
+    return row if done is None else {**row, "server": done.server, "samples": done.samples, "seconds": done.seconds}

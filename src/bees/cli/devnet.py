@@ -39,6 +39,9 @@ def up(
     own_devices: Annotated[
         int, typer.Option(min=0, help="Leave the last so many devices to programs of your own (examples/).")
     ] = 0,
+    offload: Annotated[
+        int, typer.Option(min=0, help="The first so many devices hand their data to their server, which trains.")
+    ] = 0,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the first block is there.")] = False,
     cometbft: Annotated[str | None, typer.Option(help="The executable; else BEES_COMETBFT, else on the PATH.")] = None,
     as_json: AsJson = False,
@@ -55,13 +58,15 @@ def up(
     from bees.node.comet_process import find_comet
 
     executable = str(find_comet(cometbft).absolute())
-    plan = Plan(folder, servers, devices, scenario, tuple(override or ()), port, block_time, executable)
+    plan = Plan(folder, servers, devices, scenario, tuple(override or ()), port, block_time, executable, offload > 0)
     if own_devices > devices:
         raise InputError("--own-devices", f"{own_devices} of {devices} devices cannot be your own")
+    if offload > devices - own_devices:
+        raise InputError("--offload", f"{offload} of {devices - own_devices} devices cannot offload")
     laid = lay(plan)
     if not as_json:
         _tell_plan(laid)
-    network = _start(laid, laid.device_folders[: devices - own_devices], device_processes)
+    network = _start(laid, laid.device_folders[: devices - own_devices], device_processes, offload)
     ends = True
     try:
         report = _follow(laid, network, 0 if detach else rounds, quiet=as_json)
@@ -150,8 +155,7 @@ def _tell_plan(laid: Laid) -> None:
     plain(f"device 0 key {genesis.devices[0].public_key.hex()}; all keys are in {laid.folder}/device*/device.key")
 
 
-def _start(laid: Laid, device_folders: tuple[Path, ...], device_processes: int) -> Network:
-    from bees.deployment.devnet import GENESIS
+def _start(laid: Laid, device_folders: tuple[Path, ...], device_processes: int, offload: int) -> Network:
     from bees.deployment.processes import Network, save, start
 
     network = Network(laid.signed.genesis.chain_id.hex(), laid.urls, ())
@@ -166,17 +170,28 @@ def _start(laid: Laid, device_folders: tuple[Path, ...], device_processes: int) 
 
     for k, folder in enumerate(laid.nodes):
         add(f"node{k}", ["node", "--config", str(folder / "node.toml")], folder / "node.log")
-    learning = laid.scenario.learning
-    for number in range(min(device_processes, len(device_folders))):
-        arguments = ["device", "--genesis", str(laid.folder / GENESIS), "--seed", str(laid.scenario.seed)]
-        arguments += ["--epochs", str(learning.epochs), "--batch-size", str(learning.batch_size)]
-        arguments += ["--learning-rate", str(learning.learning_rate)]
-        for folder in device_folders[number::device_processes]:
-            arguments += ["--key", str(folder / "device.key"), "--data", str(folder / "data.npz")]
-        for url in laid.urls:
-            arguments += ["--node", url]
+    at_home = device_folders[offload:]
+    for number in range(min(device_processes, len(at_home))):
+        arguments = _device_arguments(laid, at_home[number::device_processes])
         add(f"devices{number}", arguments, laid.folder / f"devices{number}.log")
+    if offload:
+        arguments = [*_device_arguments(laid, device_folders[:offload]), "--offload"]
+        add("devices-offloading", arguments, laid.folder / "devices-offloading.log")
     return network
+
+
+def _device_arguments(laid: Laid, folders: tuple[Path, ...]) -> list[str]:
+    from bees.deployment.devnet import GENESIS
+
+    learning = laid.scenario.learning
+    arguments = ["device", "--genesis", str(laid.folder / GENESIS), "--seed", str(laid.scenario.seed)]
+    arguments += ["--epochs", str(learning.epochs), "--batch-size", str(learning.batch_size)]
+    arguments += ["--learning-rate", str(learning.learning_rate)]
+    for folder in folders:
+        arguments += ["--key", str(folder / "device.key"), "--data", str(folder / "data.npz")]
+    for url in laid.urls:
+        arguments += ["--node", url]
+    return arguments
 
 
 def _follow(laid: Laid, network: Network, rounds: int | None, *, quiet: bool) -> list[dict[str, Any]]:

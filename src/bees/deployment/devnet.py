@@ -26,6 +26,7 @@ from bees.node.config import (
     DevicesSection,
     LogSection,
     NodeConfig,
+    OffloadingSection,
     PeersSection,
     ScoringSection,
     write_config,
@@ -63,6 +64,7 @@ class Plan:
         base_port: the first of five ports for each node.
         block_s: pause between two blocks.
         cometbft: the executable.
+        offloading: whether nodes train for devices.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class Plan:
     base_port: int
     block_s: float
     cometbft: str
+    offloading: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def _write_nodes(folder: Path, plan: Plan, genesis: Genesis, scenario: Scenario)
             ),
             comet=CometSection(rpc=f"http://{rpc}", abci=abci, home="comet", executable=plan.cometbft),
             scoring=ScoringSection(_absolute(scenario.learning.dataset), threads=1),
+            offloading=OffloadingSection(accept=plan.offloading),
             log=LogSection(json=True),
         )
         (folder / f"node{k}" / "node.toml").write_text(write_config(config))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import structlog
 
 from bees.core.canonical import decode
-from bees.core.errors import CodecError, InputError, ModelShapeError, NetworkError, ProofError
+from bees.core.errors import CodecError, DoubleSignError, InputError, ModelShapeError, NetworkError, ProofError
 from bees.core.fixed_point import bytes_to_words, dequantise, quantise
 from bees.core.keys import is_signed_by
 from bees.device.delivery import Delivery
 from bees.device.nodes import Nodes
+from bees.device.offloading import RemoteTraining
+from bees.device.results import Delegated, DeviceRound, Receipt
 from bees.ledger.genesis import check_genesis
-from bees.protocol.device import OpenRound, check_global_model, commit_update
+from bees.protocol.device import OpenRound, check_global_model, commit_update, delegate_round
 from bees.protocol.signer import Signer
 from bees.protocol.update_speller import UpdateSpeller
 from bees.transport.bodies import ModelAnswer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bees.core.fixed_point import Words
     from bees.core.keys import SigningKey
     from bees.device.nodes import Answer
+    from bees.device.offloading import Terms
     from bees.ledger.genesis import SignedGenesis
 
 _WAIT_S = 20
@@ -41,40 +43,6 @@ _PROOF_BYTES = 1 << 20
 _NOT_YET = 404
 
 _log = structlog.get_logger("bees.device")
-
-
-@dataclass(frozen=True)
-class DeviceRound:
-    """An open round whose w_g(t-1) the device has checked.
-
-    Attributes:
-        round: t.
-        model: hash of w_g(t-1).
-        arrays: of w_g(t-1) as float32, in the order and shapes of the genesis' model.
-        words: of w_g(t-1), shape (P,).
-    """
-
-    round: int
-    model: bytes
-    arrays: tuple[NDArray[np.float32], ...]
-    words: Words
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of an update.
-
-    Attributes:
-        round: t.
-        commitment: of the update's bytes.
-        node: URL of the node that took it.
-        accepted: whether a block has it; None where that was not waited for, or no node can tell any more.
-    """
-
-    round: int
-    commitment: bytes
-    node: str
-    accepted: bool | None
 
 
 class AsyncDevice:
@@ -111,6 +79,8 @@ class AsyncDevice:
         self.index = keys.index(key.public_key)
         self._nodes = Nodes(node_urls, timeout_s=timeout_s, authority=authority)
         self._journal = DiskJournal(journal)
+        self._key = key
+        self._remote: RemoteTraining | None = None
         self._signer = Signer(key, self._journal)
         self._speller = UpdateSpeller(self.genesis.model, feeds_back=True)
         self._last_round = 0
@@ -152,9 +122,11 @@ class AsyncDevice:
             ModelShapeError: the arrays are not those of the model.
             WeightRangeError: a weight is NaN, infinite or out of the codec's range.
             InputError: more samples than the genesis grants this device.
-            DoubleSignError: another update was signed for this round.
+            DoubleSignError: another update was signed for this round, or the round was delegated.
             NetworkError: no node takes it.
         """
+        if self._journal.signed_for(("Delegate", round_.round)) is not None:
+            raise DoubleSignError("Delegate", round_.round)
         cap = self.genesis.devices[self.index].sample_cap
         if not 1 <= samples <= cap:
             raise InputError("samples", f"{samples} are claimed; the genesis grants this device 1 to {cap}")
@@ -167,6 +139,75 @@ class AsyncDevice:
         taken = await delivery.entrust()
         accepted = await delivery.see_through() if confirm else None
         return Receipt(round_.round, delivery.commitment, taken.url, accepted)
+
+    @property
+    def offloads_until(self) -> int | None:
+        """The last round for which the server holds this device's data; None where it holds none."""
+        return None if self._remote is None else self._remote.last_round
+
+    async def offload(self, round_: DeviceRound, x: ArrayLike, y: ArrayLike, terms: Terms) -> None:
+        """Hand the raw data to a server, once, so that it can train from this round on.
+
+        They are sealed to the server's key and leave for it alone; it sees every sample. If it holds them already they
+        are not sent again.
+
+        Args:
+            round_: the first round.
+            x: samples as the model takes them, shape (n, ...), floats.
+            y: class of each, shape (n,).
+            terms: which server, for how long, and how it trains.
+
+        Raises:
+            InputError: the samples are none, or would travel in plain to another host.
+            NetworkError: the server cannot be reached, or refuses them.
+        """
+        remote = RemoteTraining(self._nodes, self.genesis, self._key, self.index, terms, x, y)
+        await remote.hand_over(round_.round)
+        self._remote = remote
+
+    async def delegate(self, round_: DeviceRound, *, confirm: bool = True) -> Delegated:
+        """Have the server train for the round and, when it has, sign the Delegate under which it signs the update.
+
+        Whatever is raised but DoubleSignError, nothing was signed: the device may train itself, and ``submit``.
+
+        Args:
+            round_: to delegate.
+            confirm: stay until a block has the update, or the round is over.
+
+        Raises:
+            InputError: nothing was offloaded.
+            NetworkError: the server has no data for this round, refuses, fails or takes too long.
+            DoubleSignError: an update was signed for this round, or it was delegated to another server.
+        """
+        remote = self._remote
+        if remote is None:
+            raise InputError("delegate", "no data are at a server; offload them first")
+        if round_.round > remote.last_round:
+            raise NetworkError(remote.url, f"the data were for rounds up to {remote.last_round}")
+        trained = await remote.train(round_.round)
+        if self._has_trained(round_.round):
+            raise DoubleSignError("Update", round_.round)
+        opened = OpenRound(self.genesis.chain_id, round_.round, round_.model)
+        signed = delegate_round(self._signer, opened, self.index, remote.server)
+        self._last_round = round_.round
+        delivery = Delivery(self._nodes, self.genesis, signed, self.index, round_.round, None)
+        accepted = None
+        if not await delivery.carry(remote.url):
+            _log.warning("no node takes the Delegate; the round is lost", round=round_.round)
+            accepted = False
+        elif confirm:
+            accepted = await delivery.see_through()
+        return Delegated(round_.round, remote.server, remote.url, trained.samples, trained.seconds, accepted)
+
+    async def stop_offloading(self) -> None:
+        """Have the server delete the data, and train no more.
+
+        Raises:
+            NetworkError: it does not answer; ask again, or wait for the last round.
+        """
+        if self._remote is not None:
+            await self._remote.withdraw()
+            self._remote = None
 
     async def close(self) -> None:
         """Close connections and journal."""
@@ -214,6 +255,9 @@ class AsyncDevice:
         return DeviceRound(given.round, given.previous_model, self._unflatten(words), words)
 
     def _has_signed(self, round_: int) -> bool:
+        return self._has_trained(round_) or self._journal.signed_for(("Delegate", round_)) is not None
+
+    def _has_trained(self, round_: int) -> bool:
         return self._journal.signed_for((f"Update of {self.index}", round_)) is not None
 
     async def _useful(self, url: str, path: str) -> Answer:

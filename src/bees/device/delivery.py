@@ -46,21 +46,23 @@ class Delivery:
     Args:
         nodes: to which it goes.
         genesis: says how many servers may lie.
-        signed: the Update.
+        signed: the Update, or the Delegate for one.
         device: u_k, its author.
         round_: t, which it is for.
-        update: its bytes.
+        update: its bytes; None where the signed is a Delegate, under which a server has them.
 
     Attributes:
-        commitment: of the bytes.
+        commitment: of the bytes; empty where there are none.
     """
 
-    def __init__(self, nodes: Nodes, genesis: Genesis, signed: Signed, device: int, round_: int, update: bytes) -> None:
-        self.commitment = commit_to_update(device, round_, update)
+    def __init__(
+        self, nodes: Nodes, genesis: Genesis, signed: Signed, device: int, round_: int, update: bytes | None
+    ) -> None:
+        self.commitment = b"" if update is None else commit_to_update(device, round_, update)
         self._nodes, self._device, self._round, self._update = nodes, device, round_, update
         self._headers = {TRANSACTION_HEADER: write_header(signed), "Content-Type": "application/octet-stream"}
         servers = len(genesis.servers)
-        self._enough = min(servers - genesis.commit_quorum + 1, len(nodes.urls))
+        self._enough = min(servers - genesis.committee.quorum + 1, len(nodes.urls))
 
     async def entrust(self) -> Answer:
         """Hand transaction and bytes to the first node that takes them.
@@ -69,6 +71,17 @@ class Delivery:
             NetworkError: no node does.
         """
         return await self._nodes.first(self._give_bytes, "the update")
+
+    async def carry(self, first: str) -> bool:
+        """Have a node carry the transaction, this one or, when it does not, another; whether one does."""
+        for url in dict.fromkeys((first, *self._nodes.urls)):
+            try:
+                await self._give_transaction(url)
+            except NetworkError as error:
+                _log.warning("node does not carry the transaction", node=url, reason=str(error))
+            else:
+                return True
+        return False
 
     async def see_through(self) -> bool | None:
         """Follow the update until it counts, or cannot any more; returns whether a block has it, None if nobody knows.
@@ -84,7 +97,8 @@ class Delivery:
             await asyncio.sleep(_PAUSE_S)
         if self._say(told, self._lacks_it):
             return False
-        await self._reveal()
+        if self._update is not None:
+            await self._reveal()
         told += await self._ask_all(self._ask_round)
         return True if self._say(told, self._has_it) else None
 
@@ -111,7 +125,7 @@ class Delivery:
             _log.info("node does not take the bytes", node=url, reason=str(error))
 
     async def _give_bytes(self, url: str) -> Answer:
-        return await self._post(url, "/v1/update", self._update)
+        return await self._post(url, "/v1/update", self._update or b"")
 
     async def _give_transaction(self, url: str) -> Answer:
         return await self._post(url, "/v1/transaction", b"")

@@ -15,17 +15,16 @@ from bees.core.errors import DoubleSignError, NetworkError
 from bees.core.fixed_point import dequantise
 from bees.device.own_data import read_own_data
 from bees.device.sync import Device
-from bees.learning.datasets import Dataset
 from bees.learning.described import model_of
-from bees.learning.models import CNN, MLP
-from bees.learning.partition import NO_SAMPLE, Partition
-from bees.learning.training import LocalTrainer
+from bees.learning.own_training import make_trainer
+from bees.learning.samples import sizes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bees.learning.models import Model
+    from bees.device.offloading import Terms
+    from bees.device.results import Delegated, DeviceRound
     from bees.scenario import Learning
 
 _log = structlog.get_logger("bees.device")
@@ -52,11 +51,13 @@ class Handed:
         device: u_k.
         round: t.
         accepted: whether a block has it.
+        delegated: what its server says, where that has trained in the device's place.
     """
 
     device: int
     round: int
     accepted: bool | None
+    delegated: Delegated | None = None
 
 
 class Fleet:
@@ -71,6 +72,7 @@ class Fleet:
         seed: of the shuffling.
         own_model: ``package.module:name``; "": made from the genesis.
         authority: of the nodes' certificates.
+        offload: on which terms each member offloads; None: their data stay here.
 
     Raises:
         BeesError: a key, the genesis or the data is not right.
@@ -86,7 +88,9 @@ class Fleet:
         seed: int = 0,
         own_model: str = "",
         authority: str | None = None,
+        offload: Terms | None = None,
     ) -> None:
+        self._terms = offload
         self._devices: list[Device] = []
         self._stopping = threading.Event()
         try:
@@ -98,7 +102,9 @@ class Fleet:
             description = self._devices[0].genesis.model
             model = model_of(description, own_model)
             self._exponent = description.exponent
-            self._trainer, self.samples = _make_trainer(model, members, learning, seed)
+            data = [read_own_data(member.data, *sizes_of(model)) for member in members]
+            self._trainer, self.samples = make_trainer(model, data, learning, seed), [len(own.y) for own in data]
+            self._data = data if offload is not None else []
             self._shapes = [array.shape for array in description.arrays]
         except BaseException:
             self.close()
@@ -139,44 +145,48 @@ class Fleet:
         try:
             while (rounds is None or done < rounds) and not self._stopping.is_set():
                 opened = device.next_round()
-                weights = self._trainer.train(dequantise(opened.words, self._exponent), opened.round, [member])[0]
                 try:
-                    receipt = device.submit(opened, self._unflatten(weights), self.samples[member])
+                    handed = self._delegate(member, opened) or self._train(member, opened)
                 except (NetworkError, DoubleSignError) as error:
                     _log.warning("no update", device=device.index, round=opened.round, reason=str(error))
                     continue
                 done += 1
-                on_update(Handed(device.index, opened.round, receipt.accepted))
+                on_update(handed)
         except asyncio.CancelledError:
             return
+        finally:
+            self._take_back(device)
+
+    def _train(self, member: int, opened: DeviceRound) -> Handed:
+        device = self._devices[member]
+        weights = self._trainer.train(dequantise(opened.words, self._exponent), opened.round, [member])[0]
+        receipt = device.submit(opened, self._unflatten(weights), self.samples[member])
+        return Handed(device.index, opened.round, receipt.accepted)
+
+    def _delegate(self, member: int, opened: DeviceRound) -> Handed | None:
+        """Have the member's server train; None where it does not, and the member has to."""
+        device, terms = self._devices[member], self._terms
+        if terms is None or (device.offloads_until or opened.round) < opened.round:
+            return None
+        try:
+            if device.offloads_until is None:
+                device.offload(opened, *self._data[member], terms)
+            delegated = device.delegate(opened)
+        except NetworkError as error:
+            fields = {"device": device.index, "round": opened.round, "reason": str(error)}
+            _log.warning("the server does not train; training at home", **fields)
+            return None
+        return Handed(device.index, opened.round, delegated.accepted, delegated)
+
+    def _take_back(self, device: Device) -> None:
+        """Have the data deleted that were handed over until further notice."""
+        if self._terms is None or self._terms.rounds is not None or device.offloads_until is None:
+            return
+        try:
+            device.stop_offloading()
+        except (NetworkError, asyncio.CancelledError) as error:
+            _log.warning("the server has not deleted the data", device=device.index, reason=str(error))
 
     def _unflatten(self, weights: np.ndarray[tuple[int], np.dtype[np.float32]]) -> list[np.ndarray]:
         ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
         return [part.reshape(shape) for part, shape in zip(np.split(weights, ends), self._shapes, strict=True)]
-
-
-def _make_trainer(
-    model: Model, members: Sequence[Member], learning: Learning, seed: int
-) -> tuple[LocalTrainer, list[int]]:
-    inputs, classes = _sizes(model)
-    data = [read_own_data(member.data, inputs, classes) for member in members]
-    samples = [len(own.y) for own in data]
-    index = np.full((len(data), max(samples)), NO_SAMPLE, dtype=np.int32)
-    start = 0
-    for row, count in enumerate(samples):
-        index[row, :count] = np.arange(start, start + count)
-        start += count
-    x, y = np.concatenate([own.x for own in data]), np.concatenate([own.y for own in data])
-    dataset = Dataset("own", x, y, x[:1], y[:1], classes or int(y.max()) + 1, x.shape[1:])
-    partition = Partition(index, np.array(samples, dtype=np.int32))
-    return LocalTrainer(model, dataset, partition, learning, seed, threads=1), samples
-
-
-def _sizes(model: Model) -> tuple[int | None, int | None]:
-    match model:
-        case MLP(inputs=inputs, classes=classes):
-            return inputs, classes
-        case CNN(image_shape=shape, classes=classes):
-            return int(np.prod(shape)), classes
-        case _:
-            return None, None

@@ -1,38 +1,28 @@
-"""The data of one device: a folder with an .npz file, or with IDX files as MNIST has them. It never leaves it."""
+"""The data of one device: a folder with an .npz file, or with IDX files as MNIST has them."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bees.core.errors import DatasetError
 from bees.learning.datasets import parse_idx
+from bees.learning.samples import check_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-_LARGEST_PIXEL = np.float32(255)
+    from bees.learning.samples import Samples
+
 _NAMES = (("x_train", "y_train"), ("x", "y"))
 
 
-class OwnData(NamedTuple):
-    """Labelled samples.
-
-    Attributes:
-        x: float32, shape (n, inputs); bytes are scaled to [0, 1].
-        y: int32 class of each, shape (n,).
-    """
-
-    x: NDArray[np.float32]
-    y: NDArray[np.int32]
-
-
-def read_own_data(folder: Path, inputs: int | None, classes: int | None) -> OwnData:
+def read_own_data(folder: Path, inputs: int | None, classes: int | None) -> Samples:
     """The samples in a folder, checked.
 
     Args:
@@ -45,22 +35,7 @@ def read_own_data(folder: Path, inputs: int | None, classes: int | None) -> OwnD
         DatasetError: it holds neither, or what it holds does not fit together.
     """
     x, y = _read(folder)
-    source = str(folder)
-    if x.ndim < 2 or len(x) == 0 or y.shape != (len(x),):  # noqa: PLR2004  # samples by numbers
-        raise DatasetError(source, f"has samples of shape {x.shape} and labels of shape {y.shape}")
-    if x.dtype.kind not in "buif" or y.dtype.kind not in "ui":
-        raise DatasetError(
-            source, f"has samples of {x.dtype} and labels of {y.dtype}; numbers and whole ones are needed"
-        )
-    numbers = x.astype(np.float32) / _LARGEST_PIXEL if x.dtype == np.uint8 else x.astype(np.float32)
-    flat = np.ascontiguousarray(numbers.reshape(len(x), -1))
-    if not np.isfinite(flat).all():
-        raise DatasetError(source, "has samples with NaN or infinity")
-    if inputs is not None and flat.shape[1] != inputs:
-        raise DatasetError(source, f"has {flat.shape[1]} numbers per sample; the model takes {inputs}")
-    if classes is not None and not 0 <= int(y.min()) <= int(y.max()) < classes:
-        raise DatasetError(source, f"has labels from {y.min()} to {y.max()}; the model has {classes} classes")
-    return OwnData(flat, y.astype(np.int32))
+    return check_samples(str(folder), x, y, inputs, classes)
 
 
 def _read(folder: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:

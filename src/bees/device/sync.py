@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from bees.core.errors import InputError
 from bees.core.keys import SigningKey
 from bees.device.client import AsyncDevice
+from bees.device.offloading import Terms
 from bees.key_file import read_key_file
 from bees.ledger.genesis import SignedGenesis
 from bees.transport.genesis_file import read_genesis_file
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from bees.device.client import DeviceRound, Receipt
+    from bees.device.results import Delegated, DeviceRound, Receipt
     from bees.ledger.genesis import Genesis
 
 T = TypeVar("T")
@@ -98,6 +99,23 @@ class Device:
     ) -> Receipt:
         """Quantise, commit, sign and hand in the trained arrays; see ``AsyncDevice.submit``."""
         return self._run(self._device.submit(round_, arrays, samples, confirm=confirm))
+
+    @property
+    def offloads_until(self) -> int | None:
+        """The last round for which the server holds this device's data; None where it holds none."""
+        return self._device.offloads_until
+
+    def offload(self, round_: DeviceRound, x: ArrayLike, y: ArrayLike, terms: Terms | None = None) -> None:
+        """Hand the raw data to a server, once; see ``AsyncDevice.offload``."""
+        self._run(self._device.offload(round_, x, y, terms or Terms()))
+
+    def delegate(self, round_: DeviceRound, *, confirm: bool = True) -> Delegated:
+        """Have the server train for the round and sign its update; see ``AsyncDevice.delegate``."""
+        return self._run(self._device.delegate(round_, confirm=confirm))
+
+    def stop_offloading(self) -> None:
+        """Have the server delete the data; see ``AsyncDevice.stop_offloading``."""
+        self._run(self._device.stop_offloading())
 
     def interrupt(self) -> None:
         """From another thread: have what waits now end with ``asyncio.CancelledError``."""

@@ -110,6 +110,42 @@ class ScoringSection(Section, frozen=True):
     threads: Count = 2
 
 
+class OffloadingSection(Section, frozen=True):
+    """Training for devices that offload. What they hand in is raw data: read docs/security.md before you accept any.
+
+    Attributes:
+        accept: whether this node trains for devices at all.
+        data_limit_mb: of one device.
+        total_limit_mb: of all devices together, on disk.
+        epochs_limit: that a device may ask for.
+        trainings_at_once: processes that train, about 300 MB each besides the data.
+        trainings_waiting: that wait for one; more are turned away, and their devices train at home.
+        training_limit_s: after which a training is ended.
+        uploads_at_once: data that are received at the same time; they are held in memory meanwhile.
+        upload_timeout_s: until they must be there.
+    """
+
+    accept: bool = False
+    data_limit_mb: Annotated[int, Meta(ge=1, le=4096)] = 64
+    total_limit_mb: Count = 1024
+    epochs_limit: Count = 20
+    trainings_at_once: Annotated[int, Meta(ge=1, le=256)] = 1
+    trainings_waiting: Count = 100
+    training_limit_s: Seconds = 120.0
+    uploads_at_once: Annotated[int, Meta(ge=1, le=256)] = 2
+    upload_timeout_s: Seconds = 120.0
+
+    @property
+    def data_limit_bytes(self) -> int:
+        """Of one device."""
+        return self.data_limit_mb * _MEGABYTE
+
+    @property
+    def total_limit_bytes(self) -> int:
+        """Of all devices together."""
+        return self.total_limit_mb * _MEGABYTE
+
+
 class StorageSection(Section, frozen=True):
     """What the node keeps.
 
@@ -147,6 +183,7 @@ class NodeConfig(Section, frozen=True):
         peers: the blob plane.
         comet: the engine.
         scoring: of updates.
+        offloading: training for devices that offload.
         storage: what is kept.
         log: what is said.
     """
@@ -160,6 +197,7 @@ class NodeConfig(Section, frozen=True):
     peers: PeersSection
     comet: CometSection = CometSection()
     scoring: ScoringSection = ScoringSection()
+    offloading: OffloadingSection = OffloadingSection()
     storage: StorageSection = StorageSection()
     log: LogSection = LogSection()
 

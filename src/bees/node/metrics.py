@@ -54,6 +54,18 @@ class Metrics:
         self.scoring = Histogram(
             "bees_scoring_seconds", "How long it takes to score a round's updates.", registry=self.registry
         )
+        self.trainings = Counter(
+            "bees_offloaded_trainings", "Trainings for devices that offload.", ["result"], registry=self.registry
+        )
+        self.training = Histogram(
+            "bees_offloaded_training_seconds", "How long a training for a device takes.", registry=self.registry
+        )
+        self.late_trainings = Counter(
+            "bees_offloaded_late", "Trainings whose update no block of its round has taken.", registry=self.registry
+        )
+        self.raw_data = Gauge(
+            "bees_offloaded_data_bytes", "Size of the raw data of devices on disk.", registry=self.registry
+        )
         self._last: State | None = None
 
     def follow(self, state: State) -> None:

@@ -29,6 +29,9 @@ class Scorer:
         genesis: names the model and the evaluation set.
         section: where the set is.
 
+    Attributes:
+        model: as it is evaluated.
+
     Raises:
         DatasetError: the data cannot be read.
         InputError: it is another set than the genesis pins, or there is no such model.
@@ -42,8 +45,8 @@ class Scorer:
             raise InputError(f"scoring.data = {section.data!r}", problem)
         self._description = genesis.model
         at_once = min(_MODELS_AT_ONCE, len(genesis.devices))
-        model = model_of(genesis.model, section.model)
-        self._evaluator = Evaluator(model, evaluation_set, models_per_chunk=at_once, threads=section.threads)
+        self.model = model_of(genesis.model, section.model)
+        self._evaluator = Evaluator(self.model, evaluation_set, models_per_chunk=at_once, threads=section.threads)
         # Compiled now: the first ATTEST would else be half over before a score is there.
         for count in {1, min(2, at_once)}:
             self._evaluator.evaluate_all(np.zeros((count, genesis.model.parameters), dtype=np.float32))

@@ -28,8 +28,12 @@ from bees.node.guarded_server import GuardedServer
 from bees.node.http_peers import HttpPeers
 from bees.node.ledger_node import LedgerNode, LedgerSettings
 from bees.node.metrics import Metrics
+from bees.node.offload_api import OffloadApi
+from bees.node.offload_store import OffloadStore
+from bees.node.offloading import Offloading
 from bees.node.peer_api import PeerApi
 from bees.node.scoring import Scorer
+from bees.node.training_process import TrainingProcess
 from bees.transport.genesis_file import read_genesis_file
 from bees.transport.journal import DiskJournal
 
@@ -117,9 +121,11 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
         machine = VirtualMachine(genesis.virtual_machine)
         ledger = LedgerNode(settings, signed, config.server, key, machine, initial_model, store, peers)
         duties = Duties(config.server, key, journal, store, ledger.executor)
-        devices = DeviceApi(ledger, store, config.devices, metrics)
+        offloading = _offloading(config, folder, ledger, store, journal, metrics)
+        offload = OffloadApi(ledger, offloading, key.open_sealed, score.model, metrics) if offloading else None
+        devices = DeviceApi(ledger, store, config.devices, metrics, offload)
         loop = DutyLoop(ledger, duties, score, peers, store, metrics, devices.entrusted, config.storage.rounds_kept)
-        devices.hear, devices.have_bytes = loop.hear, loop.wake
+        devices.tell(loop.hear, loop.wake)
         open_paths = frozenset({"/healthz", "/readyz", "/metrics"})
         device_server = GuardedServer(devices.routes, config.devices, metrics, open_paths)
         peer_server = GuardedServer(PeerApi(ledger, store, metrics).routes, config.peers, metrics)
@@ -135,8 +141,29 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
         stack.push_async_callback(loop.stop)
         on_start(ledger, *ports)
         comet = [_supervise(config, ledger)] if config.comet.home else []
-        await _until_first(ledger.wait(), loop.run(), stopping.wait(), *comet)
+        trains = [offloading.run()] if offloading else []
+        await _until_first(ledger.wait(), loop.run(), stopping.wait(), *comet, *trains)
         _log.info("stopping", height=ledger.height, app_hash=ledger.app_hash.hex()[:16])
+
+
+def _offloading(
+    config: NodeConfig,
+    folder: Path,
+    ledger: LedgerNode,
+    store: DiskBlobStore,
+    journal: DiskJournal,
+    metrics: Metrics,
+) -> Offloading | None:
+    """What trains for devices; None where nobody may offload here. Then no data stay from a time when they might."""
+    section = config.offloading
+    offers = OffloadStore(folder / "offloaded", section.total_limit_bytes)
+    if not section.accept:
+        for device in offers.offers:
+            offers.end(device)
+            _log.info("offloading is off: data of a device are deleted", device=device)
+        return None
+    trainers = [TrainingProcess(section.training_limit_s) for _ in range(section.trainings_at_once)]
+    return Offloading(ledger, store, offers, journal, trainers, section, config.scoring.model, metrics)
 
 
 def _made(name: str) -> Path:

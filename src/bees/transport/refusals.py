@@ -21,6 +21,34 @@ class NotAuthenticError(RequestError):
 
 
 @dataclass(eq=False)
+class NoOffloadingError(RequestError):
+    """A request about offloading, at a node that trains for nobody."""
+
+    status: ClassVar[int] = 403
+
+
+@dataclass(eq=False)
+class OfferRefusedError(RequestError):
+    """An offer, or a training under it, that this node's limits or the chain do not allow."""
+
+    status: ClassVar[int] = 403
+
+
+@dataclass(eq=False)
+class NoOfferError(RequestError):
+    """A training for a device whose data are not here, or not for this round."""
+
+    status: ClassVar[int] = 404
+
+
+@dataclass(eq=False)
+class StaleWordError(RequestError):
+    """An offer or a withdrawal that does not come after the last one of its device: one that is played again."""
+
+    status: ClassVar[int] = 409
+
+
+@dataclass(eq=False)
 class UnknownBlobError(RequestError):
     """Bytes that are not here, or that are secret while COLLECT is open."""
 
