@@ -66,6 +66,14 @@ def test_a_change_of_contract_comes_into_force_and_a_conviction_ends() -> None:
     assert not {"contract replaced", "conviction over"} & lasting.counts.keys()
 
 
+def test_a_liar_is_removed_and_a_key_replaced_whatever_fails_meanwhile() -> None:
+    for seed in range(6):
+        result = run_history(replace(draw_plan(seed, servers=8), amends=True))
+        assert result.violation == "", result.detail
+        assert result.counts["members amended"] == 2
+    assert "members amended" not in run_history(draw_plan(0, servers=8)).counts
+
+
 def test_an_error_in_a_history_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError("an unforeseen one")

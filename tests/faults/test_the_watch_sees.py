@@ -182,6 +182,24 @@ def test_a_contract_that_liars_alone_have_approved(monkeypatch: pytest.MonkeyPat
     assert_seen("contract in force", plans, monkeypatch, believe)
 
 
+def test_members_whom_too_few_have_approved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bees.faults.members._honest", lambda _: [0, 1])
+
+    def believe() -> None:
+        monkeypatch.setattr("bees.ledger.governance._problem_of", lambda *_: None)
+        monkeypatch.setattr("bees.faults.invariants.committees_of", lambda _, world: (world.genesis.committee,))
+
+    plans = (directed(seed, (), amends=True) for seed in range(3))
+    assert_seen("members in force", plans, monkeypatch, believe)
+
+
+def test_members_who_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = (directed(seed, (), amends=True) for seed in range(3))
+    assert_seen(
+        "members in force", plans, monkeypatch, lambda: monkeypatch.setattr(FaultWorld, "amend", lambda *_, **__: None)
+    )
+
+
 def test_a_contract_that_never_comes_into_force(monkeypatch: pytest.MonkeyPatch) -> None:
     plans = (directed(seed, (), deploys=True) for seed in range(3))
     assert_seen(

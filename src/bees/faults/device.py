@@ -8,6 +8,7 @@ from bees.core.errors import DoubleSignError, ProofError
 from bees.faults.node import PEERS_TOLD_AGAIN, TICK_US, Tick
 from bees.faults.world import samples_of, train
 from bees.ledger.commitments import commit_to_update
+from bees.ledger.proofs import Committees
 from bees.protocol.device import check_global_model, commit_update, delegate_round
 from bees.protocol.messages import AskRound, GiveUpdate, Gossip, RoundNews, WantUpdate
 from bees.protocol.signer import MemoryJournal, Signer
@@ -42,6 +43,7 @@ class Device:
         self._has_revealed = False
         self._times_sent = 0
         self._server = world.genesis.devices[index].server
+        self._committees = Committees(world.genesis)
 
     def start(self) -> None:
         """Begin to ask for the open round."""
@@ -70,7 +72,9 @@ class Device:
         if open_round.round <= self.round:
             return
         try:
-            check_global_model(self._world.genesis, open_round, news.words, news.proof, self._world.checks.memo.verify)
+            verify = self._world.checks.memo.verify
+            self._committees = self._committees.follow(news.committees[len(self._committees.changes) :], verify)
+            check_global_model(self._world.genesis, open_round, news.words, news.proof, verify, self._committees)
             signed = self._answer(news)
         except (ProofError, DoubleSignError):
             return

@@ -18,6 +18,7 @@ from bees.faults.device import Device
 from bees.faults.disk import Disk
 from bees.faults.invariants import InvariantError, Watch
 from bees.faults.links import FaultyLink
+from bees.faults.members import amendments_of
 from bees.faults.node import Node
 from bees.faults.plan import SECOND_US, Crash, Offline, SlowDisk
 from bees.faults.world import world_of
@@ -120,6 +121,9 @@ class History:
             honest = [node.index for node in self._honest]
             for node in self._honest[:_CARRIERS]:
                 node.change = world.deploy(node.index, honest)
+        if plan.amends:
+            for node in self._honest[:_CARRIERS]:
+                node.amendments = amendments_of(plan, world, node.index)
         lying_devices = {plan.servers + index for index in self._lying_devices}
         self._honest_participants = set(range(plan.servers + plan.devices)) - set(self._liars) - lying_devices
 

@@ -13,6 +13,7 @@ from bees.contract.library import load_contract_code
 from bees.contract.reference import average_updates, select_most_accurate
 from bees.core.errors import BeesError
 from bees.core.fixed_point import bytes_to_words, words_to_bytes
+from bees.faults.members import committees_of
 from bees.faults.told import Told
 from bees.faults.world import NEXT_CONTRACT, evaluate, samples_of, train
 from bees.ledger.commitments import commit_to_update, hash_model
@@ -83,6 +84,8 @@ class Watch:
         self.counts: Counter[str] = Counter()
         self._next_contract = load_contract_code(NEXT_CONTRACT)
         self._replaced_from: int | None = None
+        self._amended = committees_of(plan, world)
+        self._amended_from: list[int] = []
 
     def saw_block(self, node: Node, state: State, honest: Collection[Node], now_us: int) -> None:
         """Check everything that a block of an honest server can break.
@@ -101,6 +104,7 @@ class Watch:
         self._newest = state
         self._check_convictions(state, now_us)
         self._check_contract(before, state, now_us)
+        self._check_members(before, state, now_us)
         self.counts["conviction over"] += len(before.convictions.keys() - state.convictions.keys())
         self._check_attribution(state, now_us)
         if state.phase is Phase.ATTEST and before.phase is not Phase.ATTEST:
@@ -156,6 +160,19 @@ class Watch:
         """
         if self._plan.deploys and self._newest.contract != self._next_contract:
             raise InvariantError("contract in force", "all honest servers have approved another one", now_us)
+        if self._newest.members.committee != self._amended[-1]:
+            raise InvariantError("members in force", "all honest servers have approved others", now_us)
+
+    def _check_members(self, before: State, state: State, now_us: int) -> None:
+        """Others count from the round after their Amend on, and only if honest servers approved it."""
+        for nonce in range(before.amendments, state.amendments):
+            self.counts["members amended"] += 1
+            self._amended_from.append(before.round + 1)
+            if nonce >= len(self._amended) - 1:
+                raise InvariantError("members in force", f"nobody honest has approved amendment {nonce}", now_us)
+        in_force = sum(state.round >= first for first in self._amended_from)
+        if state.members.committee != self._amended[in_force]:
+            raise InvariantError("members in force", f"others than 2N/3 servers approved, round {state.round}", now_us)
 
     def _check_contract(self, before: State, state: State, now_us: int) -> None:
         """Another contract is in force from the round after its Deploy on, and only if honest servers approved it."""

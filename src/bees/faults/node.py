@@ -13,10 +13,11 @@ from bees.engines.tendermint import Timeout, TimeoutLengths
 from bees.faults.world import evaluate, samples_of, train
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.commitments import commit_to_update
-from bees.ledger.proofs import prove_model
+from bees.ledger.proofs import CommitteeProof, prove_committee, prove_model
 from bees.ledger.state import Phase
 from bees.ledger.transactions import Update
 from bees.protocol.device import OpenRound, commit_update
+from bees.protocol.key_ring import KeyRing
 from bees.protocol.messages import AskRound, GiveUpdate, Gossip, RoundNews, WantUpdate
 from bees.protocol.server import attest, held_updates, publish
 from bees.protocol.signer import Signer, answer_once
@@ -72,6 +73,7 @@ class Node:
         replica: its ledger and consensus; another one after each restart.
         executor: runs its contracts.
         change: of contract that it carries until one is on the chain, or None.
+        amendments: changes of the members that it carries until they are on the chain, in order.
     """
 
     def __init__(
@@ -80,9 +82,12 @@ class Node:
         self.index = index
         self.disk = disk
         self.change: Signed | None = None
+        self.amendments: tuple[Signed, ...] = ()
         self._world = world
         self._port = port
         self._on_block = on_block
+        # A restart may keep these: they follow from blocks, of which there is one for each height.
+        self._committee, self._committees = world.genesis.committee, list[CommitteeProof]()
         self._boot()
 
     @property
@@ -143,8 +148,10 @@ class Node:
         key = world.server_keys[self.index]
         checks = world.checks.beside(self.executor)
         self.replica = Replica(self.index, key, world.signed, checks, self._port, LENGTHS, untimed, self.disk)
-        self._signer = Signer(key, self.disk)
-        self._witness = Witness(self.index, key)
+        self.replica.add_key(world.next_server_keys[self.index])
+        self._key = KeyRing(self.index, [key, world.next_server_keys[self.index]])
+        self._signer = Signer(self._key, self.disk)
+        self._witness = Witness(self.index, self._key)
         self._pending: dict[bytes, Signed] = {}
         self._heard: set[bytes] = set()
         self._closing: tuple[State, Header, Commit] | None = None
@@ -160,6 +167,9 @@ class Node:
         for signed in decided[0].batch.transactions if decided is not None else ():
             # A liar tells others another story than this server; in a block the stories meet.
             self._submit(self._witness.hear(state, signed))
+        if decided is not None and state.members.committee != self._committee:
+            self._committee = state.members.committee
+            self._committees.append(prove_committee(state, decided[0].header, decided[1]))
         if decided is not None and state.phase is Phase.COLLECT and state.phase_opened == state.height:
             self._closing = (state, decided[0].header, decided[1])
             self._witness.forget(state.round - 1)
@@ -170,8 +180,13 @@ class Node:
 
     def _do_duties(self) -> None:
         state = self.state
+        if state.members.committee.key(self.index) is None:
+            return
+        self._key.follow(state.members.committee)
         if state.deploys == 0:
             self._submit(self.change)
+        if state.amendments < len(self.amendments):
+            self._submit(self.amendments[state.amendments])
         match state.phase:
             case Phase.COLLECT:
                 self._train_for_others(state)
@@ -298,7 +313,8 @@ class Node:
         words = self.executor.models.get(state.model)
         if words is None:
             return
-        news = RoundNews(OpenRound.of(state), words, prove_model(*self._closing) if self._closing else None)
+        proof = prove_model(*self._closing) if self._closing else None
+        news = RoundNews(OpenRound.of(state), words, proof, tuple(self._committees))
         if state.round > 1 and news.proof is None:
             return
         self._port.send(self.index, len(self._world.server_keys) + asked.device, news)

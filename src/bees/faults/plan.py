@@ -81,6 +81,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         write_us: how long each write of any server takes to be safe, where no disk is slow.
         penalty_rounds: for how many rounds after its offence a convicted participant has no turn.
         deploys: whether all honest servers approve another contract, which some of them carry.
+        amends: whether they approve to remove the first liar, and to replace the key of an honest server.
     """
 
     seed: int
@@ -99,6 +100,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     write_us: Microseconds = 0
     penalty_rounds: Annotated[int, Meta(ge=0)] = 50
     deploys: bool = False
+    amends: bool = False
 
 
 def draw_plan(

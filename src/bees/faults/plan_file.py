@@ -99,6 +99,7 @@ def describe_plan(plan: Plan) -> list[str]:
         *(_describe_event(event) for event in sorted(plan.events, key=lambda event: event.at_us)),
         f"a conviction lasts {plan.penalty_rounds} rounds after the offence",
         *(["all honest servers approve another contract"] if plan.deploys else []),
+        *(["all honest servers approve to remove a liar, and to replace a key"] if plan.amends else []),
         f"rounds to publish after healing: {plan.rounds}",
     ]
 

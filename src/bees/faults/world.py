@@ -32,7 +32,8 @@ from bees.ledger.genesis import (
     SignedGenesis,
     sign_genesis,
 )
-from bees.ledger.transactions import Approval, Deploy, approval_bytes, sign
+from bees.ledger.membership import Change, amendment_bytes, consent_bytes
+from bees.ledger.transactions import Amend, Approval, Deploy, approval_bytes, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,6 +80,7 @@ class FaultWorld:
     Attributes:
         signed: the genesis.
         server_keys, device_keys: of all participants.
+        next_server_keys: with which servers go on where their key is replaced.
         initial_model: words of w_g(0).
         machine: executes the contract.
         checks: what is found of a message by itself, shared by all replicas; see ``Checks.beside``.
@@ -94,6 +96,7 @@ class FaultWorld:
         penalty_rounds: int = 50,
     ) -> None:
         self.server_keys = tuple(SigningKey.simulated(_SEED, "server", k) for k in range(servers))
+        self.next_server_keys = tuple(SigningKey.simulated(_SEED, "next server", k) for k in range(servers))
         self.device_keys = tuple(SigningKey.simulated(_SEED, "device", k) for k in range(devices))
         self.initial_model: Words = generator(_SEED, "w_g(0)").integers(-(2**20), 2**20, _PARAMETERS, dtype=np.int32)
         kind = WeakGenesis if weak_quorum else Genesis
@@ -135,6 +138,15 @@ class FaultWorld:
         message = approval_bytes(self.genesis.chain_id, 0, hash_contract(code))
         approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in sorted(approvers))
         return sign(Deploy(self.genesis.chain_id, carrier, 0, code, approvals), self.server_keys[carrier])
+
+    def amend(self, carrier: int, approvers: Iterable[int], nonce: int, server: int, *, is_removed: bool) -> Signed:
+        """A change of the members that these servers approve: one is removed, or goes on with its next key."""
+        chain, key = self.genesis.chain_id, None if is_removed else self.next_server_keys[server]
+        change = Change("server", server, None if key is None else key.public_key, None)
+        consent = None if key is None else key.sign(consent_bytes(chain, nonce, change))
+        message = amendment_bytes(chain, nonce, change)
+        approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in sorted(approvers))
+        return sign(Amend(chain, carrier, nonce, change, consent, approvals), self.server_keys[carrier])
 
 
 @cache

@@ -6,11 +6,12 @@ header; the header names the state after its block; the Merkle path shows how th
 Which servers count, the genesis says, until they amend that. The block after which another committee counts is
 committed by the committee before, and its state names the next one. So from the genesis on, one such proof for each
 change leads to the committee that counts now. Whoever got hold of the replaced keys of more than 2N/3 of a former
-committee could lead astray a device that still believes that one; so a device keeps the newest that it has seen proved.
+committee could lead astray a device that knows no later one; so a device keeps what it has seen proved.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bees.core.canonical import Record, encode
@@ -68,7 +69,7 @@ def prove_model(state: State, header: Header, commit: Commit) -> ModelProof:
 
 
 def check_model_proof(
-    genesis: Genesis, proof: ModelProof, verify: Verifier, committee: Committee | None = None
+    genesis: Genesis, proof: ModelProof, verify: Verifier, committees: Committees | None = None
 ) -> Outcome:
     """What a proof shows, from the genesis alone.
 
@@ -78,7 +79,7 @@ def check_model_proof(
         genesis: the device's own.
         proof: decoded from bytes that anyone may have sent.
         verify: tells whether a (public key, message, signature) is valid.
-        committee: the servers that count, where they are not those of the genesis any more.
+        committees: that were proved, where the chain has amended that of the genesis.
 
     Returns:
         how the round ended.
@@ -86,7 +87,7 @@ def check_model_proof(
     Raises:
         ProofError: another chain, no quorum, or a path that leads elsewhere.
     """
-    _check_header(genesis, committee or genesis.committee, proof, verify)
+    _check_header(committees or Committees(genesis), proof, verify)
     check_path(proof.header.app_hash, OUTCOME_LEAF, encode(proof.outcome), proof.path)
     return proof.outcome
 
@@ -124,31 +125,63 @@ def prove_committee(state: State, header: Header, commit: Commit) -> CommitteePr
     return CommitteeProof(header, commit, state.members.committee, tree.prove(COMMITTEE_LEAF))
 
 
-def follow_committee(
-    genesis: Genesis, committee: Committee, proofs: Iterable[CommitteeProof], verify: Verifier
-) -> Committee:
-    """The committee that a chain of proofs leads to, each checked by the committee before it.
+@dataclass(frozen=True)
+class Committees:
+    """The committees of a chain, as far as somebody who does not follow it has seen them proved.
 
-    Args:
-        genesis: the device's own.
-        committee: that is believed so far.
-        proofs: one for each change since, in order; decoded from bytes that anyone may have sent.
-        verify: tells whether a (public key, message, signature) is valid.
+    Only the newest counts, since the keys of a former one may be stolen by now. It counts for all blocks but the one
+    that has brought it: that is committed by the committee before, was checked then, and proves how its round ended.
 
-    Raises:
-        ProofError: one of them is of another chain, has no quorum, or a path that leads elsewhere.
+    Attributes:
+        genesis: of the chain.
+        changes: header of a block, and the committee that counts after it; ascending.
     """
-    for proof in proofs:
-        _check_header(genesis, committee, proof, verify)
-        check_path(proof.header.app_hash, COMMITTEE_LEAF, encode(proof.committee), proof.path)
-        committee = proof.committee
-    return committee
+
+    genesis: Genesis
+    changes: tuple[tuple[Header, Committee], ...] = ()
+
+    @property
+    def height(self) -> int:
+        """Of the block that has brought the newest committee; 0 where that is the one of the genesis."""
+        return self.changes[-1][0].height if self.changes else 0
+
+    @property
+    def newest(self) -> Committee:
+        """The servers that count now, as far as is known."""
+        return self.changes[-1][1] if self.changes else self.genesis.committee
+
+    def committing(self, header: Header) -> Committee:
+        """The servers that must have committed a header for it to count."""
+        if self.changes and header == self.changes[-1][0]:
+            return Committees(self.genesis, self.changes[:-1]).newest
+        return self.newest
+
+    def follow(self, proofs: Iterable[CommitteeProof], verify: Verifier) -> Committees:
+        """With further changes, each checked by the committee before it.
+
+        Args:
+            proofs: one for each change since, in order; decoded from bytes that anyone may have sent.
+            verify: tells whether a (public key, message, signature) is valid.
+
+        Raises:
+            ProofError: one of them is of another chain, not later than the one before, has no quorum, or a path that
+                leads elsewhere.
+        """
+        known = self
+        for proof in proofs:
+            if proof.header.height <= known.height:
+                raise ProofError(f"block {proof.header.height} is not later than the last change of the committee")
+            _check_header(known, proof, verify)
+            check_path(proof.header.app_hash, COMMITTEE_LEAF, encode(proof.committee), proof.path)
+            known = Committees(self.genesis, (*known.changes, (proof.header, proof.committee)))
+        return known
 
 
-def _check_header(genesis: Genesis, committee: Committee, proof: ModelProof | CommitteeProof, verify: Verifier) -> None:
-    if proof.header.chain_id != genesis.chain_id:
+def _check_header(committees: Committees, proof: ModelProof | CommitteeProof, verify: Verifier) -> None:
+    header = proof.header
+    if header.chain_id != committees.genesis.chain_id:
         raise ProofError("its header belongs to another chain")
     try:
-        check_commit(committee, proof.header, proof.commit, verify)
+        check_commit(committees.committing(header), header, proof.commit, verify)
     except CommitError as error:
         raise ProofError(str(error)) from error

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bees.ledger.block import Commit, Header, Verifier
     from bees.ledger.committee import Committee
     from bees.node.certificates import HeaderSignature, SignedHeaders
-    from bees.node.key_ring import KeyRing
     from bees.node.peers import Peers
+    from bees.protocol.key_ring import KeyRing
 
 HEIGHTS_PER_PULL = 100
 _PUSHED_AT_ONCE = 8

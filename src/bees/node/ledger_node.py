@@ -40,9 +40,9 @@ from bees.node.chain_keeper import ChainKeeper
 from bees.node.comet_client import CometClient
 from bees.node.contract_thread import ContractThread
 from bees.node.judge import Judge
-from bees.node.key_ring import KeyRing
 from bees.node.peers import Blobs, Peers, WantedBlob
 from bees.node.validators import Validators
+from bees.protocol.key_ring import KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bees.core.errors import ProofError
 from bees.core.fixed_point import words_to_bytes
 from bees.ledger.commitments import commit_to_update, hash_model
-from bees.ledger.proofs import check_model_proof
+from bees.ledger.proofs import Committees, check_model_proof
 from bees.ledger.transactions import Delegate, Update
 
 if TYPE_CHECKING:
@@ -42,7 +42,12 @@ class OpenRound:
 
 
 def check_global_model(
-    genesis: Genesis, open_round: OpenRound, words: Words, proof: ModelProof | None, verify: Verifier
+    genesis: Genesis,
+    open_round: OpenRound,
+    words: Words,
+    proof: ModelProof | None,
+    verify: Verifier,
+    committees: Committees | None = None,
 ) -> None:
     """Refuse a downloaded w_g(t-1) that is not the one on the chain.
 
@@ -55,24 +60,28 @@ def check_global_model(
         words: of w_g(t-1), as it was sent, shape (P,).
         proof: that round t-1 ended with that model; of no use in round 1, where the genesis names w_g(0).
         verify: tells whether a (public key, message, signature) is valid.
+        committees: that were proved, where the chain has amended that of the genesis.
 
     Raises:
         ProofError: another chain; no proof, one that does not hold or is of another round; or another model.
     """
     if open_round.chain_id != genesis.chain_id:
         raise ProofError("the open round belongs to another chain")
-    model = genesis.initial_model if open_round.round == 1 else _proved_model(genesis, open_round, proof, verify)
+    if open_round.round == 1:
+        model = genesis.initial_model
+    else:
+        model = _proved_model(committees or Committees(genesis), open_round, proof, verify)
     if open_round.previous_model != model:
         raise ProofError(f"the open round starts from another model than w_g({open_round.round - 1})")
     if hash_model(words_to_bytes(words)) != model:
         raise ProofError(f"the downloaded model is not w_g({open_round.round - 1})")
 
 
-def _proved_model(genesis: Genesis, open_round: OpenRound, proof: ModelProof | None, verify: Verifier) -> bytes:
+def _proved_model(committees: Committees, open_round: OpenRound, proof: ModelProof | None, verify: Verifier) -> bytes:
     last = open_round.round - 1
     if proof is None:
         raise ProofError(f"w_g({last}) came without proof")
-    outcome = check_model_proof(genesis, proof, verify)
+    outcome = check_model_proof(committees.genesis, proof, verify, committees)
     if outcome.round != last:
         raise ProofError(f"it is of round {outcome.round}, not of round {last}")
     return outcome.model

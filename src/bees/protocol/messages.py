@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from bees.core.fixed_point import Words
-    from bees.ledger.proofs import ModelProof
+    from bees.ledger.proofs import CommitteeProof, ModelProof
     from bees.ledger.transactions import Signed
     from bees.protocol.device import OpenRound
 
@@ -29,11 +29,12 @@ class AskRound(NamedTuple):
 
 
 class RoundNews(NamedTuple):
-    """A server's answer: the open round, w_g(t-1), and the proof of it (None in round 1)."""
+    """A server's answer: the open round, w_g(t-1) with its proof (None in round 1), and proofs of all committees."""
 
     open_round: OpenRound
     words: Words
     proof: ModelProof | None
+    committees: tuple[CommitteeProof, ...] = ()
 
 
 class WantUpdate(NamedTuple):
