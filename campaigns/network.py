@@ -31,6 +31,7 @@ import typer
 from bees.cli.console import plain
 from bees.ledger.genesis import PhaseLengths
 from campaigns.evidence import EVIDENCE, ROOT, revision, write_evidence
+from campaigns.process_watch import cpu_s, scrape
 from campaigns.random_network import Devices, RandomNetwork, direct, local_addresses
 from campaigns.random_world import random_world
 
@@ -44,7 +45,6 @@ PHASES = PhaseLengths(collect=400, attest=200, publish=100, publish_ranks=4)
 _WORD_BYTES = 4
 _PHASES = ("collect", "attest", "publish")
 _PAUSE_S = 0.02
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def main(
@@ -98,7 +98,7 @@ def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s:
         stack.callback(net.close)
         net.start(entry=PROFILED_NODE)
         stack.callback(Devices(net).close)
-        seen = _Watch(net)
+        seen = PhaseWatch(net)
         # In PUBLISH all bytes of a round are where they must be, and none of the next has left.
         seen.until(1, "publish", patience_s)
         before, began = _snapshot(net), time.monotonic()
@@ -124,7 +124,7 @@ def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s:
     }
 
 
-class _Watch:
+class PhaseWatch:
     """When each round and phase begins, as server 0 tells."""
 
     def __init__(self, net: RandomNetwork) -> None:
@@ -183,36 +183,25 @@ def _snapshot(net: RandomNetwork) -> dict[str, float]:
         counted[name] = counted.get(name, 0.0) + value
 
     for k, address in enumerate(net.addresses):
-        for name, value in _scrape(f"{address.url}/metrics").items():
+        for name, value in scrape(f"{address.url}/metrics").items():
             match name.partition("{")[0]:
                 case "bees_uploaded_bytes_total":
                     add("bytes.uploads", value)
-                case "bees_served_bytes_total":
-                    add("bytes.pulls", value)
+                case "bees_peer_bytes_total" if 'direction="sent"' in name:
+                    add("bytes.pulls" if 'kind="update"' in name else "bytes.signatures", value)
                 case "profiled_seconds_total":
                     add(f"busy.{name.split(chr(34))[1]}", value)
                 case "profiled_longest_stall_seconds":
                     add(f"stall.{k}", value)
                 case _:
                     pass
-        for name, value in _scrape(f"http://{address.host}:{address.metrics}/metrics").items():
+        for name, value in scrape(f"http://{address.host}:{address.metrics}/metrics").items():
             if name.startswith("cometbft_p2p_message_send_bytes_total"):
                 add("bytes.comet", value)
-        add("cpu.nodes", _cpu_s(net.nodes[k].pid))
-        add("cpu.comets", _cpu_s(net.comets[k].pid))
+        add("cpu.nodes", cpu_s(net.nodes[k].pid))
+        add("cpu.comets", cpu_s(net.comets[k].pid))
     add("cpu.devices", sum(os.times()[:2]))
     return counted
-
-
-def _scrape(url: str) -> dict[str, float]:
-    with urlopen(url, timeout=60) as answer:  # noqa: S310  # our own processes
-        lines = [line for line in answer.read().decode().splitlines() if line and not line.startswith("#")]
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def _bytes(spent: Mapping[str, float], rounds: int) -> dict[str, int]:

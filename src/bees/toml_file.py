@@ -14,7 +14,12 @@ SIZE_LIMIT_BYTES = 64 * 1024
 
 
 def read_toml_bytes(
-    path: str, source: str, kind: str, refuse: Callable[[str, str], BeesError], absent: Callable[[], str]
+    path: str,
+    source: str,
+    kind: str,
+    refuse: Callable[[str, str], BeesError],
+    absent: Callable[[], str],
+    limit_bytes: int = SIZE_LIMIT_BYTES,
 ) -> bytes:
     """The bytes of a file.
 
@@ -24,13 +29,14 @@ def read_toml_bytes(
         kind: what it should be, such as ``"scenario"``.
         refuse: makes the error of a source and a problem.
         absent: tells the problem where there is no such file.
+        limit_bytes: of the largest that is read.
 
     Raises:
         BeesError: made by ``refuse``: it cannot be read, or is too large.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123  # "" is no path to open(), but the folder "." to Path
-            text = file.read(SIZE_LIMIT_BYTES + 1)
+            text = file.read(limit_bytes + 1)
     except FileNotFoundError:
         raise refuse(source, absent()) from None
     except IsADirectoryError:
@@ -38,7 +44,7 @@ def read_toml_bytes(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise refuse(source, f"cannot be read: {reason}") from None
-    if len(text) > SIZE_LIMIT_BYTES:
-        problem = f"is larger than {SIZE_LIMIT_BYTES // 1024} KiB, so it is no {kind}: name a TOML file"
+    if len(text) > limit_bytes:
+        problem = f"is larger than {limit_bytes // 1024} KiB, so it is no {kind}: name a TOML file"
         raise refuse(source, problem)
     return text

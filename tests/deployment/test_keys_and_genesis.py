@@ -12,6 +12,8 @@ import pytest
 
 from bees.cli.main import run_command
 from bees.core.canonical import decode
+from bees.core.errors import InputError
+from bees.deployment.founding import read_members
 from bees.ledger.genesis import SignedGenesis, check_genesis
 from bees.node.service import read_genesis, read_initial_model
 
@@ -103,6 +105,22 @@ def test_a_wrong_list_of_members_is_told_in_one_line(tmp_path: Path, text: str, 
     assert code == 2
     assert told in err.replace("\n", " ")
     assert not (tmp_path / "g").exists()
+
+
+def test_a_list_of_members_is_read_up_to_a_bound_that_a_thousand_devices_do_not_reach(tmp_path: Path):
+    path = tmp_path / "members.toml"
+    device = f"[[devices]]\npublic_key = '{'ab' * 32}'\nserver = 0\nsamples = 600\n"
+    path.write_text(f"[[servers]]\npublic_key = '{'cd' * 32}'\n" + 1000 * device)
+    assert len(read_members(path).devices) == 1000
+    with path.open("ab") as file:
+        file.truncate(17 << 20)
+    with pytest.raises(InputError, match="larger than 16384 KiB, so it is no list of members"):
+        read_members(path)
+    with pytest.raises(InputError, match="there is no such file"):
+        read_members(tmp_path / "none.toml")
+    path.write_bytes(b"name = '\xff'")
+    with pytest.raises(InputError, match="is no list of members"):
+        read_members(path)
 
 
 def test_a_key_is_never_overwritten_and_others_must_not_read_it(tmp_path: Path):

@@ -72,6 +72,11 @@ def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, old: str, new: str, to
 def test_a_file_that_is_not_there_or_huge(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
         load_config(tmp_path / "node.toml")
+    with pytest.raises(InputError, match="is a folder"):
+        load_config(tmp_path)
+    (tmp_path / "node.toml").write_bytes(b"\xff = 1")
+    with pytest.raises(InputError, match="is not TOML"):
+        load_config(tmp_path / "node.toml")
     (tmp_path / "node.toml").write_bytes(b"#" * 70_000)
     with pytest.raises(InputError, match="larger than"):
         load_config(tmp_path / "node.toml")

@@ -7,21 +7,25 @@ import json
 import time
 from dataclasses import replace as replace_
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from msgspec.structs import replace
 from service_rig import DEVICES, SERVERS, Net, network
 from waiting import until
 
-from bees.core.canonical import decode
+from bees.core.canonical import decode, encode
 from bees.core.errors import DoubleSignError, NetworkError, ProofError
 from bees.device import AsyncDevice
 from bees.faults.world import samples_of, train
 from bees.ledger.commitments import commit_to_update
 from bees.ledger.state import Phase
 from bees.ledger.transactions import Evidence, Update, sign
+from bees.node.certificates import HeaderSignature
 from bees.node.duties import wanted_updates
+from bees.node.judge import Counts
 from bees.node.signed_requests import Request, sign_request
 from bees.protocol.device import OpenRound, commit_update
 from bees.protocol.signer import MemoryJournal, Signer
@@ -325,6 +329,73 @@ def test_one_peer_cannot_ask_without_end(tmp_path: Path):
             assert last["error"] == "TooManyRequestsError"
             async with session.get(net.urls[0] + "/healthz") as answer:
                 assert answer.status == 200
+
+    asyncio.run(play())
+
+
+def test_one_address_has_so_many_connections_and_others_still_get_in(tmp_path: Path):
+    async def ask(port: int, source: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(-1), 5)
+        writer.close()
+        return answer
+
+    async def play() -> None:
+        async with network(tmp_path, connections_per_address=3) as net:
+            port = net.nodes[0].port
+            idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            refused = await ask(port, "127.0.0.1")
+            assert refused.startswith(b"HTTP/1.1 429 ")
+            assert json.loads(refused.partition(b"\r\n\r\n")[2])["error"] == "TooManyConnections"
+            assert (await ask(port, "127.0.0.2")).startswith(b"HTTP/1.1 200 ")
+            for _, writer in idle:
+                writer.close()
+            await asyncio.sleep(0.1)
+            assert (await ask(port, "127.0.0.1")).startswith(b"HTTP/1.1 200 ")
+
+    asyncio.run(play())
+
+
+def test_addresses_of_one_ipv6_network_share_their_requests(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path, requests_per_second=1.0, burst=2) as net:
+            statuses: list[int] = []
+            for host in ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:0:5::", "2001:db8:0:1::1", "192.0.2.1"):
+                transport = Mock()
+                transport.get_extra_info = lambda name, host=host: (host, 1, 0, 0) if name == "peername" else None
+                request = make_mocked_request("GET", "/v1/round", transport=transport)
+                answer = await net.nodes[0].device_server._guard(request, net.nodes[0].api._health)
+                statuses.append(answer.status)
+            assert statuses == [200, 200, 429, 200, 200]
+
+    asyncio.run(play())
+
+
+def test_what_the_ledger_counts_and_what_servers_exchange_is_among_the_metrics(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path) as net, aiohttp.ClientSession() as session:
+            first, second = net.nodes[:2]
+            counts = Counts(transactions_refused=5, proposals_rejected=4, blobs_fetched=3, fetches_failed=2)
+            first.metrics.watch(counts)
+            await first.peers.push_signature(HeaderSignature(1, bytes(32), 0, bytes(64)))
+            await net.until(lambda _: bool(second.ledger.heard), pause_s=0.1)
+            (pushed,) = second.ledger.heard[:1]
+            await second.peers.pull_signatures(1, 1)
+            counts.signatures_refused += 1
+            told: list[dict[str, float]] = []
+            for node in (first, second):
+                async with session.get(node.url + "/metrics") as answer:
+                    lines = [line for line in (await answer.text()).splitlines() if not line.startswith("#")]
+                told.append({name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)})
+            size = len(encode(pushed))
+            names = ("transactions_refused", "proposals_rejected", "blobs_fetched", "fetches_failed")
+            assert [told[0][f"bees_{name}_total"] for name in (*names, "signatures_refused")] == [5, 4, 3, 2, 1]
+            assert told[0]['bees_peer_bytes_total{direction="sent",kind="signature"}'] >= 3 * size
+            received = told[1]['bees_peer_bytes_total{direction="received",kind="signature"}']
+            # One by push, and those of the others by pull.
+            assert received >= size + len(encode((pushed,)))
 
     asyncio.run(play())
 

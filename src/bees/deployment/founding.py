@@ -18,6 +18,7 @@ from bees.experiment import split_data
 from bees.founding import Members, Task, found
 from bees.learning.models import build_model, initial_weights
 from bees.ledger.genesis import SignedGenesis, sign_genesis
+from bees.toml_file import read_toml_bytes
 from bees.transport.genesis_file import read_genesis_file
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from bees.experiment import SplitData
     from bees.ledger.genesis import Genesis
     from bees.scenario import Scenario
+
+_ABSENT = "cannot be read: there is no such file"
+_MEMBERS_BYTES = 16 << 20
+"""About 100,000 devices."""
 
 UNSIGNED = bytes(SIGNATURE_BYTES)
 """Stands in a draft where a server has not signed yet."""
@@ -103,10 +108,10 @@ def read_members(path: Path) -> NewMembers:
     Raises:
         InputError: it cannot be read, or is not as it should be.
     """
+    source = str(path)
+    text = read_toml_bytes(source, source, "list of members", InputError, lambda: _ABSENT, _MEMBERS_BYTES)
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), NewMembers)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
+        return msgspec.convert(tomllib.loads(text.decode()), NewMembers)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise InputError(str(path), f"is no list of members: {error}") from None
 
@@ -129,7 +134,8 @@ def network_knobs(servers: int, devices: int) -> list[str]:
         f"topology.server_capacity={each}",
         f"ledger.top_m={min(10, devices)}",
         "ledger.collect_heights=60",
-        "ledger.attest_heights=8",
+        # When half of it is over, a server attests what it holds; until then it pulls some 20 updates per block.
+        f"ledger.attest_heights={8 + devices // 10}",
         "ledger.publish_heights=5",
         f"ledger.publish_ranks={servers}",
     ]

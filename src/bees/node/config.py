@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from bees.core.errors import InputError, did_you_mean
+from bees.toml_file import read_toml_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_SIZE_LIMIT_BYTES = 64 * 1024
+_ABSENT = "cannot be read: there is no such file"
 _MEGABYTE = 10**6
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]
@@ -36,7 +37,8 @@ class HttpSection(Section, frozen=True):
         certificate: PEM file of the certificate chain; with it, the listener speaks TLS.
         certificate_key: PEM file of its private key.
         connections: open at once; more are turned away.
-        requests_per_second: that one address may ask in the long run.
+        connections_per_address: of these, from one address; in IPv6, from one /64.
+        requests_per_second: that one address, or one /64, may ask in the long run.
         burst: that it may ask at once.
         header_timeout_s: until a new connection must have sent a request, and between two.
         body_timeout_s: until a body must be there.
@@ -46,6 +48,7 @@ class HttpSection(Section, frozen=True):
     certificate: str = ""
     certificate_key: str = ""
     connections: Count = 4096
+    connections_per_address: Count = 2048
     requests_per_second: Annotated[float, Meta(gt=0, le=1e6)] = 200.0
     burst: Count = 4000
     header_timeout_s: Seconds = 10.0
@@ -209,7 +212,10 @@ def load_config(path: Path) -> NodeConfig:
         InputError: names the file, the key, and what is needed.
     """
     source = str(path)
-    table = _read(path)
+    try:
+        table = tomllib.loads(read_toml_bytes(source, source, "node.toml", InputError, lambda: _ABSENT).decode())
+    except (ValueError, RecursionError) as error:
+        raise InputError(source, f"is not TOML: {str(error) or 'it is nested too deeply'}") from None
     _refuse_unknown(table, NodeConfig, source, "")
     try:
         config = msgspec.convert(table, NodeConfig)
@@ -232,20 +238,6 @@ def write_config(config: NodeConfig) -> str:
 def blob_limit_bytes(config: NodeConfig) -> int:
     """How many bytes of updates may be on disk."""
     return config.storage.blob_limit_mb * _MEGABYTE
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            text = file.read(_SIZE_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}") from None
-    if len(text) > _SIZE_LIMIT_BYTES:
-        raise InputError(str(path), f"is larger than {_SIZE_LIMIT_BYTES // 1024} KiB, so it is no node.toml")
-    try:
-        return tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise InputError(str(path), f"is not TOML: {str(error) or 'it is nested too deeply'}") from None
 
 
 def _refuse_unknown(table: Mapping[str, Any], kind: type[Section], source: str, prefix: str) -> None:

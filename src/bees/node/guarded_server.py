@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from bees.core.errors import BeesError, InputError, RequestError, StorageError, TransactionError
-from bees.node.limits import RateLimit
+from bees.node.limits import OpenConnections, RateLimit, peer_of
 from bees.transport.refusals import RefusedTransactionError, TooManyRequestsError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ _LINE_BYTES = 4096
 _HEADERS = 64
 _BODY_BYTES = 64 * 1024
 """Of bodies that are read whole; updates are streamed under a limit of their own."""
+
+_READ_BYTES = 16 * 1024
+"""Of a body are read ahead, twice: what thousands of connections that wait for a place hold of a node's memory."""
 
 _FAREWELL_S = 2.0
 """What requests in hand have left when the node stops; who only waits for a round is sent away."""
@@ -53,6 +56,7 @@ class GuardedServer:
         self._section = section
         self._metrics = metrics
         self._open_paths = open_paths
+        self._open = OpenConnections(section.connections_per_address)
         self._rate = RateLimit(section.requests_per_second, section.burst, asyncio.get_running_loop().time)
         self._app = web.Application(middlewares=[self._guard], client_max_size=_BODY_BYTES)
         for method, path, handler in routes:
@@ -93,8 +97,7 @@ class GuardedServer:
     def _make_protocol(self) -> asyncio.Protocol:
         manager = self._runner.server
         if manager is None or len(manager.connections) >= self._section.connections:
-            self._metrics.refusals.labels("TooManyConnections").inc()
-            return _Refusal()
+            return self._turned_away()
         return _Connection(
             manager,
             loop=asyncio.get_running_loop(),
@@ -104,13 +107,18 @@ class GuardedServer:
             max_field_size=_LINE_BYTES,
             max_headers=_HEADERS,
             lingering_time=0,
-        ).limited(self._section.header_timeout_s)
+            read_bufsize=_READ_BYTES,
+        ).limited(self._section.header_timeout_s, self._open, self._turned_away)
+
+    def _turned_away(self) -> _Refusal:
+        self._metrics.refusals.labels("TooManyConnections").inc()
+        return _Refusal()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             if request.path not in self._open_paths:
-                self._rate.take(request.remote or "")
+                self._rate.take(peer_of(request.remote or ""))
             return await handler(request)
         except web.HTTPException as error:
             return self._refused(error.reason.replace(" ", "") + "Error", error.reason, error.status)
@@ -154,19 +162,29 @@ def _as_request_error(error: BeesError) -> RequestError:
 class _Connection(web.RequestHandler):
     """aiohttp's connection, which also ends where no request comes in time, and answers garbage in JSON."""
 
-    __slots__ = ("_deadline", "_header_timeout_s")
+    __slots__ = ("_deadline", "_header_timeout_s", "_open", "_peer", "_turn_away")
 
-    def limited(self, header_timeout_s: float) -> _Connection:
-        """With a time until the first request."""
+    def limited(
+        self, header_timeout_s: float, open_connections: OpenConnections, turn_away: Callable[[], _Refusal]
+    ) -> _Connection:
+        """With a time until the first request, and a place among the peer's connections."""
         self._header_timeout_s = header_timeout_s
+        self._open, self._turn_away = open_connections, turn_away
         self._deadline: asyncio.TimerHandle | None = None
         return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._peer = peer_of(str((transport.get_extra_info("peername") or ("",))[0]))
+        if not self._open.enter(self._peer):
+            refusal: Any = self._turn_away()
+            cast("asyncio.Transport", transport).set_protocol(refusal)
+            refusal.connection_made(transport)
+            return
         super().connection_made(transport)
         self._deadline = asyncio.get_running_loop().call_later(self._header_timeout_s, self._give_up)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._open.leave(self._peer)
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)

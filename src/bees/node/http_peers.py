@@ -133,7 +133,9 @@ class HttpPeers:
         async def take(server: int) -> tuple[HeaderSignature, ...]:
             try:
                 async with asyncio.timeout(_SIGNATURE_PATIENCE_S):
-                    return decode(await self._ask(server, "GET", path), tuple[HeaderSignature, ...])
+                    body = await self._ask(server, "GET", path)
+                self._metrics.peer_bytes.labels("signature", "received").inc(len(body))
+                return decode(body, tuple[HeaderSignature, ...])
             except (TimeoutError, aiohttp.ClientError, CodecError, _UnhelpfulError) as error:
                 _log.debug("no signatures", server=server, reason=str(error))
                 return ()
@@ -155,6 +157,7 @@ class HttpPeers:
         try:
             async with asyncio.timeout(_SIGNATURE_PATIENCE_S):
                 await self._ask(server, "POST", "/v1/signatures", body)
+            self._metrics.peer_bytes.labels("signature", "sent").inc(len(body))
         except (TimeoutError, aiohttp.ClientError, _UnhelpfulError) as error:
             _log.debug("signature not given", server=server, reason=str(error))
 
@@ -188,15 +191,16 @@ class HttpPeers:
         size = self._genesis.model.update_bytes
         hasher = UpdateHasher(wanted.device, wanted.round)
         path = f"/v1/blobs/{wanted.commitment.hex()}"
-        with self._store.receive() as incoming:
-            async with self._request(server, "GET", path) as answer:
-                if answer.status != _OK or answer.content_length not in {None, size}:
-                    raise _UnhelpfulError(f"status {answer.status}, {answer.content_length} bytes")
+        async with self._request(server, "GET", path) as answer:
+            if answer.status != _OK or answer.content_length not in {None, size}:
+                raise _UnhelpfulError(f"status {answer.status}, {answer.content_length} bytes")
+            with self._store.receive() as incoming:
                 await receive_bytes(answer.content, incoming, hasher, size, _too_long)
-            if hasher.commitment != wanted.commitment:
-                raise _UnhelpfulError("other bytes than were committed")
-            keep = partial(self._store.keep, beyond_limit=wanted.for_block)
-            await asyncio.to_thread(keep, incoming, wanted.commitment, wanted.round)
+                self._metrics.peer_bytes.labels("update", "received").inc(incoming.size)
+                if hasher.commitment != wanted.commitment:
+                    raise _UnhelpfulError("other bytes than were committed")
+                keep = partial(self._store.keep, beyond_limit=wanted.for_block)
+                await asyncio.to_thread(keep, incoming, wanted.commitment, wanted.round)
 
     async def _ask(self, server: int, method: str, path: str, body: bytes = b"") -> bytes:
         async with self._request(server, method, path, body) as answer:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import asynccontextmanager
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from bees.transport.refusals import TooManyRequestsError
@@ -13,6 +14,50 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
 _PEERS_KNOWN = 4096
+_IPV6_HOST_BITS = 64
+
+
+def peer_of(host: str) -> str:
+    """Who is behind an address: itself, or in IPv6 its /64, of which any host may take 2^64 addresses.
+
+    Args:
+        host: as a socket tells it.
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS)}/{128 - _IPV6_HOST_BITS}"
+
+
+class OpenConnections:
+    """How many connections each peer has open.
+
+    Args:
+        most: of one peer.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def enter(self, peer: str) -> bool:
+        """Count one more, unless the peer has as many as it may."""
+        if self._open[peer] >= self._most:
+            return False
+        self._open[peer] += 1
+        return True
+
+    def leave(self, peer: str) -> None:
+        """Count one less."""
+        self._open[peer] -= 1
+        if self._open[peer] <= 0:
+            # Else whoever has ever come would stay known.
+            del self._open[peer]
 
 
 class RateLimit:

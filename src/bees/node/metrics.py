@@ -5,14 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from bees.ledger.state import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bees.ledger.state import State
+    from bees.node.judge import Counts
 
 _OUTVOTED_SHARE = 100
 """An attested count that differs from the median by more than a hundredth of the samples counts as outvoted."""
+
+
+_COUNTED = {
+    "transactions_refused": "Transactions that CheckTx has refused, those checked again after a block included.",
+    "proposals_rejected": "Proposed blocks that this server has voted against.",
+    "blobs_fetched": "Updates that a block needed and another server gave.",
+    "fetches_failed": "Tries to get an update that a block needed which gave nothing, or other bytes.",
+    "signatures_refused": "Signatures of other servers under headers, forged or of no use.",
+}
+"""What the ledger counts itself: fields of ``bees.node.judge.Counts``."""
 
 
 class Metrics:
@@ -49,7 +64,12 @@ class Metrics:
             ["server"],
             registry=self.registry,
         )
-        self.served_bytes = Counter("bees_served_bytes", "Bytes of updates given to servers.", registry=self.registry)
+        self.peer_bytes = Counter(
+            "bees_peer_bytes",
+            "Bytes of updates and signatures that servers have exchanged with this one, without HTTP's heads.",
+            ["kind", "direction"],
+            registry=self.registry,
+        )
         self.blobs = Gauge("bees_blob_store_bytes", "Size of the updates on disk.", registry=self.registry)
         self.scoring = Histogram(
             "bees_scoring_seconds", "How long it takes to score a round's updates.", registry=self.registry
@@ -82,6 +102,10 @@ class Metrics:
         if state.phase is Phase.PUBLISH and (before is None or before.phase is not Phase.PUBLISH):
             self._count_outvoted(state)
 
+    def watch(self, counts: Counts) -> None:
+        """Tell what a ledger counts, too."""
+        self.registry.register(_LedgerCounts(counts))
+
     def render(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
@@ -93,3 +117,15 @@ class Metrics:
             counts = dict(zip(said.devices, said.correct, strict=True))
             far = sum(abs(counts[device] - score) > allowed for device, score in median.items() if device in counts)
             self.outvoted.labels(str(server)).inc(far)
+
+
+class _LedgerCounts(Collector):
+    """Reads the ledger's counts whenever Prometheus asks."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """A counter for each."""
+        for name, told in _COUNTED.items():
+            yield CounterMetricFamily(f"bees_{name}", told, value=getattr(self._counts, name))

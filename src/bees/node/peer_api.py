@@ -69,7 +69,7 @@ class PeerApi:
             if data is None:
                 raise UnknownBlobError(f"update {commitment.hex()[:16]} is not here, or still secret")
             response = await send(request, data)
-            self._metrics.served_bytes.inc(len(data))
+            self._metrics.peer_bytes.labels("update", "sent").inc(len(data))
             return response
         finally:
             self._serving[sender] -= 1
@@ -83,6 +83,7 @@ class PeerApi:
         except TimeoutError:
             raise TooSlowError(f"the signature did not come within {_SIGNATURE_S:g} s") from None
         self._check(request, body)
+        self._metrics.peer_bytes.labels("signature", "received").inc(len(body))
         try:
             signature = decode(body, HeaderSignature)
         except CodecError as error:
@@ -92,7 +93,9 @@ class PeerApi:
     async def _signatures(self, request: web.Request) -> web.Response:
         self._check(request)
         first, last = _number(request, "first"), _number(request, "last")
-        return web.Response(body=encode(tuple(self._ledger.signatures(first, last))), content_type=_BINARY)
+        body = encode(tuple(self._ledger.signatures(first, last)))
+        self._metrics.peer_bytes.labels("signature", "sent").inc(len(body))
+        return web.Response(body=body, content_type=_BINARY)
 
     def _check(self, request: web.Request, body: bytes = b"") -> int:
         now_ms = time.time_ns() // 10**6

@@ -120,6 +120,7 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
         settings = LedgerSettings(folder, config.comet.abci, config.comet.rpc)
         machine = VirtualMachine(genesis.virtual_machine)
         ledger = LedgerNode(settings, signed, config.server, key, machine, initial_model, store, peers)
+        metrics.watch(ledger.counts)
         duties = Duties(config.server, key, journal, store, ledger.executor)
         offloading = _offloading(config, folder, ledger, store, journal, metrics)
         offload = OffloadApi(ledger, offloading, key.open_sealed, score.model, metrics) if offloading else None
