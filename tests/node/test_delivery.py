@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from service_rig import DEVICES, network
 from test_service import post, update_of
 
 from bees.device import AsyncDevice
+from bees.device.delivery import Delivery
+from bees.device.nodes import Nodes
 from bees.faults.world import samples_of
 from bees.ledger.commitments import commit_to_update
 from bees.ledger.state import Phase
@@ -132,6 +135,56 @@ async def lie(port_of: Net, told: dict[str, Any]) -> web.AppRunner:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port_of.nodes[3].port).start()
     return runner
+
+
+def test_a_node_that_never_answers_holds_up_no_device(tmp_path: Path):
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            writer.close()
+
+    async def play() -> None:
+        async with network(tmp_path) as net, aiohttp.ClientSession() as session:
+            mute = await asyncio.start_server(silent, "127.0.0.1", 0)
+            nodes = Nodes([f"http://127.0.0.1:{mute.sockets[0].getsockname()[1]}", *net.urls[:3]])
+            delivery = Delivery(nodes, net.world.genesis, *one_update(net), b"")
+            began = time.monotonic()
+            told = await delivery._ask_rounds()
+            assert {url for url, _ in told} == set(net.urls[:3])
+            assert {said.phase for _, said in told} == {"collect"}
+            assert 0.4 < time.monotonic() - began < 2  # whoever is only a little slower is heard
+            await give_others(net, session)
+            await net.until(lambda state: state.phase is not Phase.COLLECT, blocks=100, pause_s=0)
+            began = time.monotonic()
+            told = await delivery._ask_rounds()
+            assert delivery._say(told, delivery._lacks_it)
+            assert len({url for url, _ in told}) >= 2
+            assert time.monotonic() - began < 0.4
+            await nodes.close()
+            mute.close()
+
+    asyncio.run(play())
+
+
+def test_a_liar_that_answers_first_does_not_end_the_asking(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path) as net:
+            liar = await lie(net, {"round": 1, "phase": "publish", "updates": [0], "open": True})
+            nodes = Nodes([net.urls[3], *net.urls[:3]])
+            delivery = Delivery(nodes, net.world.genesis, *one_update(net), b"")
+            told = dict(await delivery._ask_rounds())
+            assert sum(said.phase == "collect" for said in told.values()) >= 2
+            assert not delivery._say(list(told.items()), delivery._is_collect_over)
+            await nodes.close()
+            await liar.cleanup()
+
+    asyncio.run(play())
+
+
+def one_update(net: Net) -> tuple[Any, int, int]:
+    """A signed Update, its device and round."""
+    return update_of(net, 0)[0], 0, net.state.round
 
 
 @pytest.mark.parametrize("phase", ["attest", "publish"])

@@ -43,6 +43,7 @@ failed verification or a run that could not end well.
     │   ├── DivergedError            this server's state is not what the other servers have signed
     │   └── NoKeyError               the chain names another key for this server, or it was removed
     ├── NetworkError                 other participants cannot be reached, or answer nonsense (exit 1)
+    │   └── NodeRefusesError         a node has refused a request
     ├── RequestError                 an HTTP request that is refused; its subclasses say why (exit 1)
     ├── ChainFileError               a chain file that is cut, altered or not a chain (exit 1)
     │   └── StorageError             its disk is full, read-only or failing; says nothing of the chain (exit 2)
@@ -458,6 +459,22 @@ class NetworkError(BeesError):
     @property
     def message(self) -> str:
         return f"{self.peer}: {self.problem}"
+
+
+@dataclass(eq=False)
+class NodeRefusesError(NetworkError):
+    """A node has refused a request.
+
+    Attributes:
+        status: of HTTP; 429 and 503 mean: try again later.
+    """
+
+    status: int
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it may take the same request later."""
+        return self.status in {429, 503}
 
 
 @dataclass(eq=False)

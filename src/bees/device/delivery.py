@@ -9,6 +9,7 @@ what so many have seen on the chain, or hold, is there.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 _PAUSE_S = 1.0
 _PATIENCE_S = 4.0
 """Until a node must have told of the round; who is slower counts as silent this time."""
+_GRACE_S = 0.5
+"""For the others, when f+1 nodes have told the same, and it is not the last word."""
+_ENTRUST_S = 60.0
+"""How long nodes that are all busy, or cannot be reached, are asked again to take an update."""
 _ROUND_BYTES = 1 << 20
 
 _log = structlog.get_logger("bees.device")
@@ -70,7 +75,7 @@ class Delivery:
         Raises:
             NetworkError: no node does.
         """
-        return await self._nodes.first(self._give_bytes, "the update")
+        return await self._nodes.first(self._give_bytes, "the update", _ENTRUST_S)
 
     async def carry(self, first: str) -> bool:
         """Have a node carry the transaction, this one or, when it does not, another; whether one does."""
@@ -89,7 +94,7 @@ class Delivery:
         It waits for as long as it takes, also while no node answers.
         """
         while True:
-            told = await self._ask_all(self._ask_round)
+            told = await self._ask_rounds()
             if self._say(told, self._is_collect_over):
                 break
             if not self._say(told, self._has_it):
@@ -99,7 +104,7 @@ class Delivery:
             return False
         if self._update is not None:
             await self._reveal()
-        told += await self._ask_all(self._ask_round)
+        told += await self._ask_rounds()
         return True if self._say(told, self._has_it) else None
 
     async def _reveal(self) -> None:
@@ -115,7 +120,7 @@ class Delivery:
             await asyncio.gather(*map(self._try_to_give_bytes, receivers))
             wanted = len(self._nodes.urls)
             await asyncio.sleep(_PAUSE_S)
-            if self._say(await self._ask_all(self._ask_round), self._is_attest_over):
+            if self._say(await self._ask_rounds(), self._is_attest_over):
                 return
 
     async def _try_to_give_bytes(self, url: str) -> None:
@@ -132,8 +137,7 @@ class Delivery:
 
     async def _post(self, url: str, path: str, body: bytes) -> Answer:
         answer = await self._nodes.ask(url, path, body=body, headers=self._headers)
-        if answer.is_refused:
-            raise NetworkError(url, answer.refusal)
+        answer.check()
         return answer
 
     async def _ask_held(self, url: str) -> tuple[str, bool]:
@@ -148,8 +152,28 @@ class Delivery:
         known = {self._round: "updates", self._round + 1: "previous_updates"}.get(round_, "")
         return url, _Told(round_, phase, _devices(told.get(known)))
 
-    async def _ask_all(self, ask: Callable[[str], Awaitable[Any]]) -> list[Any]:
-        """What each node answers in time; those that fail are left out."""
+    async def _ask_rounds(self) -> list[tuple[str, _Told]]:
+        """What nodes tell of the round. Once f+1 say that COLLECT is over, and the same of the update, that is all."""
+
+        def claim(answer: tuple[str, _Told]) -> tuple[bool, ...]:
+            told = answer[1]
+            return self._is_collect_over(told), self._is_attest_over(told), self._has_it(told), self._lacks_it(told)
+
+        return await self._ask_all(self._ask_round, claim, lambda said: 0.0 if said[0] else _GRACE_S)
+
+    async def _ask_all(
+        self,
+        ask: Callable[[str], Awaitable[Any]],
+        claim: Callable[[Any], Any] = lambda _: None,
+        grace_s: Callable[[Any], float] = lambda _: _GRACE_S,
+    ) -> list[Any]:
+        """What nodes answer in time; those that fail are left out.
+
+        Args:
+            ask: a node.
+            claim: what an answer comes to; by default all are alike.
+            grace_s: how long the others may take once f+1 claim the same: a node that is down holds up nobody.
+        """
 
         async def one(url: str) -> list[Any]:
             try:
@@ -159,8 +183,20 @@ class Delivery:
                 _log.debug("node is of no help", node=url, reason=str(error))
                 return []
 
-        answers = await asyncio.gather(*map(one, self._nodes.urls))
-        return [answer for answered in answers for answer in answered]
+        asked = [asyncio.create_task(one(url)) for url in self._nodes.urls]
+        claims: Counter[Any] = Counter()
+        try:
+            for next_one in asyncio.as_completed(asked):
+                said = [claim(answer) for answer in await next_one]
+                claims.update(said)
+                if said and claims[said[0]] >= self._enough:
+                    await asyncio.wait(asked, timeout=grace_s(said[0]))
+                    break
+        finally:
+            for task in asked:
+                task.cancel()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [answer for answered in answers if isinstance(answered, list) for answer in answered]
 
     def _say(self, told: Sequence[tuple[str, _Told]], claim: Callable[[_Told], bool]) -> bool:
         """Whether so many nodes claim it that one of them is honest."""

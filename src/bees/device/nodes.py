@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
 import structlog
 
-from bees.core.errors import CodecError, InputError, NetworkError, ProofError
+from bees.core.errors import CodecError, InputError, NetworkError, NodeRefusesError, ProofError
 from bees.transport.trust import trust
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _CHUNK_BYTES = 64 * 1024
 _REFUSAL_BYTES = 64 * 1024
 _CONNECT_S = 5.0
 _FIRST_REFUSAL = 400
+_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 8.0
 
 _log = structlog.get_logger("bees.device")
 
@@ -63,6 +66,15 @@ class Answer(NamedTuple):
         """Whether it is a refusal."""
         return self.status >= _FIRST_REFUSAL
 
+    def check(self) -> None:
+        """Have a refusal raised.
+
+        Raises:
+            NodeRefusesError: it is one.
+        """
+        if self.is_refused:
+            raise NodeRefusesError(self.url, self.refusal, self.status)
+
 
 class Nodes:
     """Several nodes of one network.
@@ -104,27 +116,35 @@ class Nodes:
         if self._http is not None:
             await self._http.close()
 
-    async def first(self, ask: Callable[[str], Any], what: str) -> Any:  # noqa: ANN401  # whatever ``ask`` gives
+    async def first(self, ask: Callable[[str], Any], what: str, patience_s: float = 0.0) -> Any:  # noqa: ANN401  # whatever ``ask`` gives
         """What ``ask`` gives for the first node for which it does not fail; that node is asked first from then on.
 
         Args:
             ask: a coroutine function of a node's URL.
             what: is asked, for messages.
+            patience_s: how long all are asked again while one is busy or cannot be reached; none by default.
 
         Raises:
             NetworkError: it fails for all nodes; the last reason is told.
         """
-        last: Exception | None = None
-        for url in tuple(self._urls):
-            try:
-                answer = await ask(url)
-            except (NetworkError, ProofError, CodecError) as error:
-                _log.warning("node is of no help", node=url, what=what, reason=str(error))
-                last = error
-                continue
-            self.prefer(url)
-            return answer
-        raise NetworkError(what, f"none of {len(self._urls)} nodes helps; the last: {last}")
+        loop = asyncio.get_running_loop()
+        until, pause_s = loop.time() + patience_s, _PAUSE_S
+        while True:
+            failures: list[Exception] = []
+            for url in tuple(self._urls):
+                try:
+                    answer = await ask(url)
+                except (NetworkError, ProofError, CodecError) as error:
+                    _log.warning("node is of no help", node=url, what=what, reason=str(error))
+                    failures.append(error)
+                    continue
+                self.prefer(url)
+                return answer
+            if loop.time() + pause_s > until or not any(map(_may_pass, failures)):
+                raise NetworkError(what, f"none of {len(self._urls)} nodes helps; the last: {failures[-1]}")
+            # Devices that are turned away together should not come back together.
+            await asyncio.sleep(pause_s * (0.5 + secrets.randbelow(1000) / 1000))
+            pause_s = min(1.5 * pause_s, _LONGEST_PAUSE_S)
 
     async def ask(
         self,
@@ -135,23 +155,39 @@ class Nodes:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """One request to one node: a POST where there is a body, else a GET.
+        """One request to one node: a POST where there is a body, else a GET. It may reach the node twice.
 
         Raises:
             NetworkError: no answer, or one that is longer than the limit.
         """
+        try:
+            try:
+                return await self._ask(url, path, limit_bytes, body, headers)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                # A node closes what has been idle for some seconds, just when it may be used again.
+                return await self._ask(url, path, limit_bytes, body, headers)
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+            raise NetworkError(url, str(error) or type(error).__name__) from error
+
+    async def _ask(
+        self, url: str, path: str, limit_bytes: int, body: bytes | None, headers: dict[str, str] | None
+    ) -> Answer:
         if self._http is None:
             self._http = aiohttp.ClientSession(timeout=self._timeout, auto_decompress=False)
         method = "GET" if body is None else "POST"
-        try:
-            async with self._http.request(
-                method, url + path, data=body, headers=headers, ssl=self._ssl, allow_redirects=False
-            ) as answer:
-                data = bytearray()
-                async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-                    data += chunk
-                    if len(data) > limit_bytes:
-                        raise NetworkError(url, f"answers more than {limit_bytes} bytes to {path}")
-                return Answer(url, answer.status, bytes(data))
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
-            raise NetworkError(url, str(error) or type(error).__name__) from error
+        async with self._http.request(
+            method, url + path, data=body, headers=headers, ssl=self._ssl, allow_redirects=False
+        ) as answer:
+            data = bytearray()
+            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                data += chunk
+                if len(data) > limit_bytes:
+                    raise NetworkError(url, f"answers more than {limit_bytes} bytes to {path}")
+            return Answer(url, answer.status, bytes(data))
+
+
+def _may_pass(failure: Exception) -> bool:
+    """Whether the same request may be of use later: the node was busy, or could not be reached."""
+    return failure.is_busy if isinstance(failure, NodeRefusesError) else isinstance(failure, NetworkError)
