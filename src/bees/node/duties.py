@@ -6,7 +6,7 @@ and never lets one be answered twice: what was answered once is answered again, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bees.ledger.state import Phase
@@ -36,18 +36,25 @@ def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[Wante
         server: who pulls.
         store: what it holds.
     """
+    return tuple(
+        WantedBlob(commitment, device, state.round, sources_of(state, device, server))
+        for device, commitment in _lacking(state, server, store)
+    )
+
+
+def _lacking(state: State, server: int, store: UpdateStore) -> Iterator[tuple[int, bytes]]:
+    """Device and commitment of each update that a server must pull."""
     match state.phase:
         case Phase.COLLECT:
-            return ()
+            return
         case Phase.ATTEST:
             devices = sorted(state.updates) if server in state.attesters else []
         case Phase.PUBLISH:
             devices = [eligible.device for eligible in state.ballot.eligible] if state.ballot else []
-    return tuple(
-        WantedBlob(commitment, device, state.round, sources_of(state, device, server))
-        for device, commitment in ((device, state.updates[device].commitment) for device in devices)
-        if commitment not in store
-    )
+    for device in devices:
+        commitment = state.updates[device].commitment
+        if commitment not in store:
+            yield device, commitment
 
 
 def sources_of(state: State, device: int, server: int) -> tuple[int, ...]:
@@ -93,7 +100,7 @@ class Duties:
         if self._server not in state.attesters:
             return False
         waited = (state.height - state.phase_opened) * 2 >= state.genesis.phases.attest
-        return waited or not wanted_updates(state, self._server, self._store)
+        return waited or next(_lacking(state, self._server, self._store), None) is None
 
     def attest(self, state: State, global_model: Words, score: Score) -> Signed | None:
         """The server's Attest; safe to call from another thread, since the state is frozen.

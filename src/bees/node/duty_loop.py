@@ -178,7 +178,9 @@ class DutyLoop:
             is_here = await self._peers.pull_blob(wanted)
             self._pulled.discard(wanted.commitment)
             if is_here:
-                self._due.set()
+                # Once for all of them: looking through a thousand updates takes longer than pulling one.
+                if not self._pulled:
+                    self._due.set()
                 return
             _log.debug("nobody gives an update", device=wanted.device, round=wanted.round)
             for server, said in self._ledger.state.attestations.items():
