@@ -13,7 +13,7 @@ from bees.ledger.execution import ContractResult
 from bees.ledger.refusals import InvalidTransactionError
 from bees.ledger.state import ServerAccount
 from bees.ledger.transactions import Attest
-from bees.protocol.server import attest, held_updates, publish
+from bees.protocol.server import HeldUpdates, attest, held_updates, publish
 from bees.protocol.signer import MemoryJournal, Signer
 from ledger.world import DEVICES, FAILING_CONTRACT, PARAMETERS, SERVER_KEYS, SERVERS, W0, World, weights
 
@@ -105,11 +105,36 @@ def test_differences_are_held_only_if_they_lead_from_the_global_model_to_a_model
     sent = [(commit_to_update(d, 1, u), u) for d, u in enumerate((right, beyond, bytes([3, *right[1:]]), right[:-1]))]
     world.runner.blobs.update(sent)
     world.block(*(world.update(device, commitment=name) for device, (name, _) in enumerate(sent)))
-    assert held_updates(world.state, world.runner.blobs.get, near) == {0: right, 1: beyond}
-    assert held_updates(world.state, world.runner.blobs.get, far) == {}
-    with pytest.raises(MissingBlobError) as error:
-        held_updates(world.state, world.runner.blobs.get)
-    assert error.value.commitment == state.model
+    for hold in (held_updates, HeldUpdates):
+        assert dict(hold(world.state, world.runner.blobs.get, near)) == {0: right, 1: beyond}
+        assert dict(hold(world.state, world.runner.blobs.get, far)) == {}
+        with pytest.raises(MissingBlobError) as error:
+            hold(world.state, world.runner.blobs.get)
+        assert error.value.commitment == state.model
+
+
+def test_updates_that_are_read_again_and_again_are_attested_alike():
+    world = World()
+    world.to_attest((5, 0, 3))
+    read: list[bytes] = []
+
+    def read_update(commitment: bytes) -> bytes | None:
+        read.append(commitment)
+        return world.runner.blobs.get(commitment)
+
+    def by_one_and_by_two(updates: Sequence[bytes]) -> list[int]:
+        assert len(read) == len(updates) == 3  # each was read to see that it is right
+        assert updates[0] == weights(0, 1)
+        return [count for first in (0, 2) for count in scores(updates[first : first + 2])]
+
+    held = HeldUpdates(world.state, read_update)
+    assert dict(held) == held_updates(world.state, world.runner.blobs.get)
+    read.clear()
+    held = HeldUpdates(world.state, read_update)
+    assert attest(signer(1), 1, world.state, held, by_one_and_by_two) == attest_now(world, 1)
+    world.runner.blobs.clear()
+    with pytest.raises(MissingBlobError):
+        attest(signer(1), 1, world.state, held, scores)
 
 
 # Attesting

@@ -158,7 +158,7 @@ class Contract:
         Args:
             correct: c of the selected updates, M integers, in the order of ``updates``.
             samples: ``n_m``, M integers that sum to 1 up to 2^32 - 1.
-            updates: ``w_m(t)`` as words, M arrays of shape (P,).
+            updates: ``w_m(t)`` as words, M arrays of shape (P,); each is asked for once, when its turn comes.
             w_prev: ``w_g(t-1)`` as words, shape (P,).
 
         Returns:
@@ -173,14 +173,16 @@ class Contract:
         """
         m, p = len(updates), len(w_prev)
         scores, counts = _as_u32(correct, "correct"), _as_u32(samples, "samples")
-        _check_updates(scores, counts, updates, w_prev)
+        _check_inputs(scores, counts, m, w_prev)
         with self._sandbox() as sandbox:
             at_correct, at_samples, at_updates, at_prev, at_out = sandbox.lay_out(m, m, m * p, p, p)
             sandbox.words(at_correct, m, np.uint32)[:] = scores
             sandbox.words(at_samples, m, np.uint32)[:] = counts
             rows = sandbox.words(at_updates, m * p, np.int32).reshape(m, p)
-            for row, update in zip(rows, updates, strict=True):
-                row[:] = update
+            for index in range(m):
+                update = updates[index]
+                _check_update(index, update, w_prev)
+                rows[index] = update
             sandbox.words(at_prev, p, np.int32)[:] = w_prev
             arrays = at_correct, at_samples, at_updates, at_prev, at_out
             status = self._call(sandbox, "aggregate", m, p, *arrays)
@@ -257,19 +259,21 @@ def _as_u32(values: Sequence[int], name: str) -> list[int]:
     return list(values)
 
 
-def _check_updates(correct: Sequence[int], samples: Sequence[int], updates: Sequence[Words], w_prev: Words) -> None:
-    if not len(correct) == len(samples) == len(updates) > 0:
+def _check_inputs(correct: Sequence[int], samples: Sequence[int], updates: int, w_prev: Words) -> None:
+    if not len(correct) == len(samples) == updates > 0:
         counts = f"{len(correct)} scores and {len(samples)} sample counts"
-        raise ContractInputError(f"{len(updates)} updates with {counts}")
+        raise ContractInputError(f"{updates} updates with {counts}")
     if not 0 < sum(samples) < _WORD_LIMIT:
         raise ContractInputError(f"the samples sum to {sum(samples)}, outside of 1 to 2^32 - 1")
     if w_prev.ndim != 1 or len(w_prev) == 0 or w_prev.dtype != np.int32:
         raise ContractInputError(f"w_prev is {w_prev.dtype} of shape {w_prev.shape}, not int32 words")
-    for index, update in enumerate(updates):
-        if update.shape != w_prev.shape or update.dtype != np.int32:
-            raise ContractInputError(
-                f"update {index} is {update.dtype} of shape {update.shape}, not int32 of {w_prev.shape}"
-            )
+
+
+def _check_update(index: int, update: Words, w_prev: Words) -> None:
+    if update.shape != w_prev.shape or update.dtype != np.int32:
+        raise ContractInputError(
+            f"update {index} is {update.dtype} of shape {update.shape}, not int32 of {w_prev.shape}"
+        )
 
 
 def _check_indices(picked: tuple[int, ...], k: int) -> None:

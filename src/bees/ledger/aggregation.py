@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
 
 from bees.core.errors import CodecError, ContractError, MissingBlobError
 from bees.core.fixed_point import words_to_bytes
@@ -17,6 +18,27 @@ if TYPE_CHECKING:
     from bees.ledger.state import EligibleUpdate, State
 
     ReadUpdate = Callable[[bytes], bytes | None]
+
+
+class _Read(Sequence["Words"]):
+    """Updates that are read when the contract is given them: all at once would fill the memory twice."""
+
+    def __init__(self, read: Callable[[int], Words], count: int) -> None:
+        self._read, self._count = read, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Words: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Words]: ...
+    def __getitem__(self, index: int | slice) -> Words | list[Words]:
+        if isinstance(index, slice):
+            return [self._read(i) for i in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._read(index)
 
 
 class ContractExecutor:
@@ -70,7 +92,7 @@ class ContractExecutor:
         previous = self.models.get(state.model)
         if previous is None:
             raise MissingBlobError(state.model)
-        updates = [self._words(state, update, previous) for update in picked]
+        updates = _Read(lambda index: self._words(state, picked[index], previous), len(picked))
         correct, samples = [e.correct for e in picked], [e.samples for e in picked]
         words = contract.aggregate(correct, samples, updates, previous)
         model = hash_model(words_to_bytes(words))

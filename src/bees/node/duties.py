@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bees.ledger.state import Phase
 from bees.node.peers import WantedBlob
-from bees.protocol.server import attest, held_updates, publish
+from bees.protocol.server import HeldUpdates, attest, publish
 from bees.protocol.signer import Signer, answer_once
 from bees.protocol.witness import Witness
 
@@ -112,7 +112,7 @@ class Duties:
         """
 
         def make() -> Signed | None:
-            held = held_updates(state, self._store.get, global_model)
+            held = HeldUpdates(state, self._store.get, global_model)
             return attest(self._signer, self._server, state, held, lambda updates: score(updates, global_model))
 
         return answer_once(self._journal, ("Attest", state.round), make)
