@@ -13,12 +13,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from records import values_of
-from world import DEVICE_KEYS, DEVICES, FAILING_CONTRACT, SERVER_KEYS, SERVERS, SUM_CONTRACT, World, genesis
+from world import (
+    DEVICE_KEYS,
+    DEVICES,
+    FAILING_CONTRACT,
+    NEXT_KEYS,
+    SERVER_KEYS,
+    SERVERS,
+    SUM_CONTRACT,
+    World,
+    genesis,
+)
 
 from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError, CodecError, MissingBlobError, TransactionError
 from bees.ledger.block import Batch
 from bees.ledger.genesis import DutyCosts, PhaseLengths, ServerRecord
+from bees.ledger.membership import Change, Members
 from bees.ledger.refusals import InvalidTransactionError
 from bees.ledger.replay import replay
 from bees.ledger.state import Phase, state_tree
@@ -50,6 +61,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "chain_id": st.just(bytes(32)),
     "code": CODES,
     "approvals": st.just(()),
+    "change": values_of(Change),
+    "consent": st.none() | st.just(bytes(64)),
 }
 KEYS = (*SERVER_KEYS, *DEVICE_KEYS)
 
@@ -139,6 +152,24 @@ class AnySequence(RuleBasedStateMachine):
     def servers_deploy(self, code: bytes, approvers: tuple[int, ...]) -> None:
         self.send(self.world.deploy(code, approvers))
 
+    @rule(
+        who=st.tuples(st.just("server"), SERVER) | st.tuples(st.just("device"), DEVICE),
+        key=st.sampled_from([None, *NEXT_KEYS.values(), *KEYS[:2]]),
+        approvers=st.none() | st.sampled_from([(0, 1, 2), (1, 2, 3), (0, 1), ()]),
+        carrier=st.none() | SERVER,
+    )
+    def servers_amend(
+        self,
+        who: tuple[str, int],
+        key: SigningKey | None,
+        approvers: tuple[int, ...] | None,
+        carrier: int | None,
+    ) -> None:
+        committee = self.state.members.committee
+        by = committee.members[-committee.quorum :] if approvers is None else approvers
+        server = committee.members[0] if carrier is None else carrier
+        self.send(self.world.amend(*who, key, approvers=by, server=server))
+
     @precondition(lambda self: self.sent)
     @rule(data=st.data(), reporter=SERVER)
     def a_server_accuses_somebody(self, data: st.DataObject, reporter: int) -> None:
@@ -194,10 +225,12 @@ class AnySequence(RuleBasedStateMachine):
         after = self.state
         assert after.height == before.height + 1
         if after.round == before.round:
+            assert after.members == before.members
             assert after.model == before.model
             assert before.updates.items() <= after.updates.items()
         else:
             assert after.round == before.round + 1
+            assert after.next_members is None
             assert after.outcome is not None
             assert (after.outcome.round, after.outcome.model) == (before.round, after.model)
             if after.outcome.is_skipped:
@@ -209,6 +242,7 @@ class AnySequence(RuleBasedStateMachine):
     def the_state_is_sound(self) -> None:
         state = self.state
         assert all(0 <= account.battery_mj < 2**63 for account in state.servers)
+        self.the_members_are_sound(state)
         assert all(0 <= device < DEVICES for device in state.updates)
         assert all(1 <= update.samples <= 100 for update in state.updates.values())
         assert all(set(said.devices) <= set(state.updates) for said in state.attestations.values())
@@ -221,6 +255,20 @@ class AnySequence(RuleBasedStateMachine):
         assert all(state.round <= last <= state.round + 3 for last in state.convictions.values())
         assert not state.attestations or state.phase is not Phase.COLLECT
         assert state_tree(state).root == self.world.application.app_hash
+
+    def the_members_are_sound(self, state: State) -> None:
+        keys, devices = state.members.committee.keys, state.members.devices
+        assert (len(keys), len(devices)) == (SERVERS, DEVICES)
+        in_force = [key for key in (*keys, *devices) if key is not None]
+        assert len(in_force) == len(set(in_force))
+        assert state.members.committee.members
+        assert any(devices)
+        removed = [k for k, key in enumerate(keys) if key is None]
+        assert all(state.servers[k].battery_mj == 0 for k in removed)
+        ranked = state.ballot.ranking if state.ballot else ()
+        assert set(removed).isdisjoint({*ranked, *state.attestations, *state.attesters})
+        assert all(devices[k] is not None for k in (*state.delegations, *state.updates))
+        assert state.amendments or state.members == Members.of(state.genesis)
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):

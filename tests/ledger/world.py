@@ -28,7 +28,9 @@ from bees.ledger.genesis import (
     SignedGenesis,
     sign_genesis,
 )
+from bees.ledger.membership import Change, ValidatorChange, amendment_bytes, consent_bytes
 from bees.ledger.transactions import (
+    Amend,
     Approval,
     Attest,
     Delegate,
@@ -42,11 +44,21 @@ from bees.ledger.transactions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bees.ledger.state import State
 
 SERVERS, DEVICES, PARAMETERS = 4, 8, 12
 SERVER_KEYS = tuple(SigningKey.simulated(1, "server", k) for k in range(SERVERS))
 DEVICE_KEYS = tuple(SigningKey.simulated(1, "device", k) for k in range(DEVICES))
+NEXT_KEYS = {
+    (kind, k, generation): SigningKey.simulated(10 + generation, kind, k)
+    for kind, count in (("server", SERVERS), ("device", DEVICES))
+    for k in range(count)
+    for generation in range(3)
+}
+"""Keys that may replace those of the genesis."""
+BY_PUBLIC_KEY = {key.public_key: key for key in (*SERVER_KEYS, *DEVICE_KEYS, *NEXT_KEYS.values())}
 W0 = np.arange(PARAMETERS, dtype=np.int32) - 5
 SUM_CONTRACT, FAILING_CONTRACT = b"sum", b"fail"
 
@@ -126,6 +138,7 @@ class World:
     runner: Any = None
     memo: Memo | None = None
     blocks: list[Block] = field(default_factory=list[Block])
+    commits: list[Commit] = field(default_factory=list[Commit])
 
     def __post_init__(self) -> None:
         if self.runner is None:
@@ -152,6 +165,7 @@ class World:
     def block(self, *transactions: Signed) -> Block:
         """Commit a block of these transactions, and keep it."""
         block = self.propose(*transactions)
+        self.commits.append(self.commit_of(block))
         self.application.finalize_block(block.batch)
         self.application.commit()
         self._last_block = block_id(block.header)
@@ -161,7 +175,18 @@ class World:
     @property
     def stored(self) -> list[tuple[bytes, bytes]]:
         """Blocks and commits as a chain file holds them."""
-        return [(encode(block), encode(commit_of(block))) for block in self.blocks]
+        return [(encode(block), encode(commit)) for block, commit in zip(self.blocks, self.commits, strict=True)]
+
+    def commit_of(self, block: Block, servers: tuple[int, ...] | None = None) -> Commit:
+        """The precommits for the next block, by default of the fewest servers that suffice."""
+        committee = self.state.members.committee
+        keys = [self.key("server", k) for k in range(SERVERS)]
+        return commit_of(block, committee.members[: committee.quorum] if servers is None else servers, keys=keys)
+
+    def key(self, kind: str, index: int) -> SigningKey:
+        """The key of a participant that is in force; the one of the genesis for who takes no part any more."""
+        named = self.state.members.keys_of(kind)[index]
+        return BY_PUBLIC_KEY[named] if named else (SERVER_KEYS if kind == "server" else DEVICE_KEYS)[index]
 
     def propose(self, *transactions: Signed) -> Block:
         """The next block, not committed."""
@@ -179,7 +204,7 @@ class World:
         body = Update(
             self.genesis.chain_id, self.state.round, self.state.model, device, server, commitment, samples=10 + device
         )
-        key = DEVICE_KEYS[device] if server is None else SERVER_KEYS[server]
+        key = self.key("device", device) if server is None else self.key("server", server)
         return _sign(body, key, changes)
 
     def attest(self, server: int, said: dict[int, int] | None = None, /, **changes: Any) -> Signed:
@@ -188,7 +213,7 @@ class World:
         body = Attest(
             self.genesis.chain_id, self.state.round, self.state.model, server, tuple(counts), tuple(counts.values())
         )
-        return _sign(body, SERVER_KEYS[server], changes)
+        return _sign(body, self.key("server", server), changes)
 
     def publish(self, server: int | None = None, /, **changes: Any) -> Signed:
         """The right Publish, by default of the server whose turn it is."""
@@ -196,21 +221,44 @@ class World:
         assert author is not None
         result = self.runner.run(self.state)
         body = Publish(self.genesis.chain_id, self.state.round, self.state.model, author, result.selected, result.model)
-        return _sign(body, SERVER_KEYS[author], changes)
+        return _sign(body, self.key("server", author), changes)
 
     def delegate(self, device: int, server: int, /, *, rounds: int = 1, **changes: Any) -> Signed:
         """A device's Delegate from the open round on."""
         now = self.state.round
         body = Delegate(self.genesis.chain_id, device, server, now, now + rounds - 1)
-        return _sign(body, DEVICE_KEYS[device], changes)
+        return _sign(body, self.key("device", device), changes)
 
     def deploy(self, code: bytes, approvers: tuple[int, ...] = (0, 1, 2), /, **changes: Any) -> Signed:
         """A Deploy with approvals."""
         body = Deploy(self.genesis.chain_id, 0, self.state.deploys, code, ())
         nonce = changes.get("nonce", body.nonce)
         message = approval_bytes(self.genesis.chain_id, nonce, hash_contract(code))
-        approvals = tuple(Approval(k, SERVER_KEYS[k].sign(message)) for k in approvers)
-        return _sign(body, SERVER_KEYS[0], {"approvals": approvals, **changes})
+        return _sign(body, self.key("server", 0), {"approvals": self._approve(message, approvers), **changes})
+
+    def amend(
+        self,
+        kind: Any,
+        index: int,
+        key: SigningKey | None,
+        /,
+        *,
+        approvers: tuple[int, ...] = (0, 1, 2),
+        validator: ValidatorChange | None = None,
+        **changes: Any,
+    ) -> Signed:
+        """An Amend that replaces a key or, without one, removes the participant; by default server 0 carries it."""
+        change = Change(kind, index, None if key is None else key.public_key, validator)
+        body = Amend(self.genesis.chain_id, 0, self.state.amendments, change, None, ())
+        asked = (self.genesis.chain_id, changes.get("nonce", body.nonce), change)
+        parts = {
+            "consent": None if key is None else key.sign(consent_bytes(*asked)),
+            "approvals": self._approve(amendment_bytes(*asked), approvers),
+        }
+        return _sign(body, self.key("server", changes.get("server", 0)), {**parts, **changes})
+
+    def _approve(self, message: bytes, approvers: tuple[int, ...]) -> tuple[Approval, ...]:
+        return tuple(Approval(k, self.key("server", k).sign(message)) for k in approvers)
 
     def to_attest(self, devices: tuple[int, ...] = tuple(range(DEVICES))) -> None:
         """Go to ATTEST with the updates of these devices."""
@@ -233,11 +281,16 @@ def _sign(body: Transaction, key: SigningKey, changes: dict[str, Any]) -> Signed
     return sign(msgspec.structs.replace(body, **changes), key)
 
 
-def commit_of(block: Block, servers: tuple[int, ...] = (0, 1, 2), consensus_round: int = 0) -> Commit:
+def commit_of(
+    block: Block,
+    servers: tuple[int, ...] = (0, 1, 2),
+    consensus_round: int = 0,
+    keys: Sequence[SigningKey] = SERVER_KEYS,
+) -> Commit:
     """The precommits of these servers for a block."""
     header, name = block.header, block_id(block.header)
     message = vote_bytes(header.chain_id, header.height, consensus_round, "precommit", name)
-    signatures = tuple(CommitSignature(k, SERVER_KEYS[k].sign(message)) for k in servers)
+    signatures = tuple(CommitSignature(k, keys[k].sign(message)) for k in servers)
     return Commit(header.height, consensus_round, name, signatures)
 
 
