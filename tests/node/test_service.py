@@ -237,6 +237,20 @@ def test_a_device_never_signs_two_updates_for_one_round(tmp_path: Path):
     asyncio.run(play())
 
 
+def test_an_update_that_comes_too_late_is_told_and_not_raised(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path) as net, aiohttp.ClientSession() as session:
+            journal = tmp_path / "device.journal"
+            async with AsyncDevice(net.urls, net.world.device_keys[0], net.world.signed, journal) as sdk:
+                opened = await sdk.next_round()
+                await give_all(net, session, range(1, DEVICES))
+                await net.until(lambda state: state.phase != Phase.COLLECT)
+                receipt = await sdk.submit(opened, opened.arrays, 10)
+                assert (receipt.node, receipt.accepted) == ("", False)
+
+    asyncio.run(play())
+
+
 def test_slow_malformed_and_hostile_requests_end_soon_and_in_json(tmp_path: Path):
     async def raw(port: int, data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -123,7 +123,7 @@ class AsyncDevice:
             WeightRangeError: a weight is NaN, infinite or out of the codec's range.
             InputError: more samples than the genesis grants this device.
             DoubleSignError: another update was signed for this round, or the round was delegated.
-            NetworkError: no node takes it.
+            NetworkError: no node takes it, although the round is open.
         """
         if self._journal.signed_for(("Delegate", round_.round)) is not None:
             raise DoubleSignError("Delegate", round_.round)
@@ -136,9 +136,15 @@ class AsyncDevice:
         signed = commit_update(self._signer, open_round, self.index, samples, update)
         self._last_round = round_.round
         delivery = Delivery(self._nodes, self.genesis, signed, self.index, round_.round, update)
-        taken = await delivery.entrust()
-        accepted = await delivery.see_through() if confirm else None
-        return Receipt(round_.round, delivery.commitment, taken.url, accepted)
+        try:
+            taken = (await delivery.entrust()).url
+        except NetworkError:
+            # To miss a round is nothing unusual, and no reason to end a loop over rounds.
+            if not await delivery.is_late():
+                raise
+            taken = ""
+        accepted = await delivery.see_through() if confirm or not taken else None
+        return Receipt(round_.round, delivery.commitment, taken, accepted)
 
     @property
     def offloads_until(self) -> int | None:

@@ -88,6 +88,10 @@ class Delivery:
                 return True
         return False
 
+    async def is_late(self) -> bool:
+        """Whether COLLECT is over, so that no node can take the transaction any more."""
+        return self._say(await self._ask_rounds(), self._is_collect_over)
+
     async def see_through(self) -> bool | None:
         """Follow the update until it counts, or cannot any more; returns whether a block has it, None if nobody knows.
 

@@ -36,7 +36,7 @@ class Receipt:
     Attributes:
         round: t.
         commitment: of the update's bytes.
-        node: URL of the node that took it.
+        node: URL of the node that took it; empty where none did, since it came too late for the round.
         accepted: whether a block has it; None where that was not waited for, or no node can tell any more.
     """
 
