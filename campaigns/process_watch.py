@@ -21,6 +21,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def written_bytes(pid: int) -> int:
+    """What a process has had written to disks up to now."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["write_bytes"])
+
+
 def memory_mib(pid: int) -> tuple[float, float]:
     """What a process holds in memory now, and the most that it held since ``forget_peak``."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

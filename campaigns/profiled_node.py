@@ -73,6 +73,8 @@ class ProfiledMetrics(metrics.Metrics):
         seconds = Counter("profiled_seconds", "Seconds in a part.", ["part"], registry=self.registry)
         told = "The longest for which the loop did nothing else."
         self.stall = Gauge("profiled_longest_stall_seconds", told, registry=self.registry)
+        told = "CPU seconds of the thread in which the loop runs."
+        self.loop_cpu = Gauge("profiled_loop_cpu_seconds", told, registry=self.registry)
         self.late = seconds.labels("loop is late")
         for part, (owner, name) in PARTS.items():
             setattr(owner, name, timed(getattr(owner, name), seconds.labels(part).inc))
@@ -85,6 +87,7 @@ class ProfiledMetrics(metrics.Metrics):
             await asyncio.sleep(_TICK_S)
             late_s = time.perf_counter() - begin - _TICK_S
             self.late.inc(max(0.0, late_s))
+            self.loop_cpu.set(time.thread_time())
             longest = max(longest, late_s)
             self.stall.set(longest)
 

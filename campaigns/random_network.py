@@ -261,6 +261,7 @@ class Devices:
     """All devices of a network, in a thread of their own: they take part by ``bees.device`` until they are ended.
 
     Attributes:
+        opened: (device, round) of each w_g that a device has got to train from, in order.
         handed_in: (device, round) of each update that a node has taken, in order.
         refused: what kept an update from being handed in.
     """
@@ -272,6 +273,7 @@ class Devices:
             network: whose nodes they ask.
             known: for each device the servers that it asks, in their order; all, unless this is given.
         """
+        self.opened: list[tuple[int, int]] = []
         self.handed_in: list[tuple[int, int]] = []
         self.refused: list[str] = []
         self._network = network
@@ -310,6 +312,7 @@ class Devices:
         async with AsyncDevice(urls, key, world.signed, self._folder / f"{index}.db", timeout_s=40) as device:
             while True:
                 open_round = await device.next_round()
+                self.opened.append((index, open_round.round))
                 arrays = drawn_update(index, open_round.round, len(world.initial_model))
                 try:
                     await device.submit(open_round, [arrays], SAMPLE_CAP)
