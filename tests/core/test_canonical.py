@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from typing import Any, Literal
 
 import msgspec
@@ -142,3 +144,41 @@ def test_a_refusal_quotes_little_of_what_it_refuses() -> None:
         decode(encode(("x\n" * 10**5,)), tuple[Literal["a", "b"]])
     assert len(str(refused.value)) < 500
     assert "\n" not in str(refused.value)
+
+
+_THREADS = '''
+import sys, threading, types
+from bees.core.canonical import decode
+
+SOURCE = """
+from __future__ import annotations
+from bees.core.canonical import Record
+
+class A(Record, frozen=True):
+    a: int
+    b: tuple[int, ...]
+
+class B(Record, frozen=True):
+    a: A
+    b: tuple[A, ...]
+
+class C(Record, frozen=True):
+    a: B
+    b: tuple[B, ...]
+"""
+sys.setswitchinterval(1e-6)
+for number in range(200):
+    sys.modules[f"records{number}"] = module = types.ModuleType(f"records{number}")
+    exec(SOURCE, module.__dict__)
+    threads = [threading.Thread(target=decode, args=(b"\x92\x92\x92\x00\x90\x90\x90", module.C)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+'''
+
+
+def test_threads_may_meet_a_record_for_the_first_time_together():
+    # In a process of its own: without the lock msgspec takes it down.
+    done = subprocess.run([sys.executable, "-c", _THREADS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -8,6 +8,7 @@ refuses the bytes if they differ.
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ T = TypeVar("T")
 _COMPLAINT_CHARACTERS = 200  # it may quote a text that is as long as the bytes
 
 _encoder = msgspec.msgpack.Encoder()
+_one_learns = Lock()
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -46,8 +48,14 @@ def decode(data: bytes, kind: type[T]) -> T:
     return value
 
 
-@lru_cache(maxsize=64)
 def _decoder(kind: type) -> msgspec.msgpack.Decoder[Any]:
+    # While msgspec learns the fields of a record, another thread that needs the same record meets null pointers.
+    with _one_learns:
+        return _learnt_decoder(kind)
+
+
+@lru_cache(maxsize=64)
+def _learnt_decoder(kind: type) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind, strict=True)
 
 
