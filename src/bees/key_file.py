@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from bees.core.errors import KeyFileError
-from bees.core.keys import SigningKey
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from bees.core.errors import InputError, KeyFileError
+from bees.core.keys import PUBLIC_KEY_BYTES, SigningKey
 
 SEED_BYTES = 32
+PUBLIC_SUFFIX = ".pub"
+"""Of a file with the digits of a public key, as ``bees keys show`` prints them."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LONGEST_BYTES = 2 * SEED_BYTES + 1
 """The digits and a line break."""
@@ -63,6 +62,41 @@ def read_key_file(path: Path) -> SigningKey:
     if mode & _OTHERS:
         raise KeyFileError(str(path), f"others may read it (mode {stat.S_IMODE(mode):04o}): chmod 600 {path}")
     return SigningKey.from_seed(_seed(path, text))
+
+
+def named_public_key(option: str, text: str) -> bytes:
+    """The public key that somebody names: its digits, a file of them that ends in ``.pub``, or a private key's file.
+
+    The suffix keeps a private key, which has as many digits, from being taken for a public one.
+
+    Raises:
+        InputError: the digits are no key; ``option`` is named.
+        KeyFileError: the private key's file cannot be read.
+    """
+    path = Path(text)
+    if path.suffix == PUBLIC_SUFFIX:
+        try:
+            return read_public_key(option, path.read_text("ascii").strip())
+        except (OSError, ValueError) as error:
+            raise InputError(str(path), f"cannot be read as a public key: {error}") from error
+    if len(text) == 2 * PUBLIC_KEY_BYTES and not path.exists():
+        return read_public_key(option, text)
+    return read_key_file(path).public_key
+
+
+def read_public_key(source: str, digits: str) -> bytes:
+    """A public key from its hexadecimal digits.
+
+    Raises:
+        InputError: they are none; ``source`` is named.
+    """
+    try:
+        key = bytes.fromhex(digits)
+    except ValueError:
+        key = b""
+    if len(key) != PUBLIC_KEY_BYTES:
+        raise InputError(source, f"{digits[:80]!r} is no public key: `bees keys show` prints one")
+    return key
 
 
 def _seed(path: Path, text: bytes) -> bytes:

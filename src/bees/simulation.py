@@ -118,8 +118,9 @@ def deploy_contract(experiment: Experiment, t: int) -> None:
         return
     keys = [signer.key for signer in experiment.server_signers]
     with experiment.timer("sign"):
-        approvals = [approve(chain.state.genesis, 0, code, key) for key in keys]
-        signed = assemble(chain.state.genesis, 0, code, approvals, keys[0])
+        chain_id, committee = chain.state.genesis.chain_id, chain.state.members.committee
+        approvals = [approve(chain_id, committee, 0, code, key) for key in keys]
+        signed = assemble(chain_id, committee, 0, code, approvals, keys[0])
     chain.submit([signed])
 
 

@@ -16,7 +16,6 @@ from bees.cli.main import run_command
 from bees.contract import build
 from bees.contract.description import ABI_VERSION
 from bees.contract.library import load_contract_code, packaged_contracts
-from bees.contract_proposal import read_proposal
 from bees.core.canonical import decode, encode
 from bees.core.hashes import digest
 from bees.core.seeds import stream_key
@@ -26,6 +25,7 @@ from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.application import Application
 from bees.ledger.block import Batch
 from bees.ledger.transactions import Deploy, Signed
+from bees.proposal_file import read_contract_proposal as read_proposal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -261,7 +261,8 @@ def test_the_genesis_is_the_same_from_a_run_a_chain_file_and_a_file(world: Path,
 def test_an_altered_proposal_is_refused_and_a_forged_approval_dropped(world: Path, proposal: Path, tmp_path: Path):
     approve(proposal, world, 0, 1, 2)
     document = json.loads(proposal.read_text())
-    altered = tmp_path / "altered.json"
+    code = document["change"]
+    altered = tmp_path / "other.json"
 
     def alter(**changes: object) -> Path:
         altered.write_text(json.dumps({**document, **changes}))
@@ -272,12 +273,14 @@ def test_an_altered_proposal_is_refused_and_a_forged_approval_dropped(world: Pat
     assert read_proposal(alter(nonce=1)).approvals == ()
     key = ("--key", world / "0.key")
     for changes, named in (
-        ({"chain_id": "00" * 32}, "altered"),
-        ({"code": ""}, "altered"),
-        ({"code_hash": "00" * 32}, "altered"),
+        ({"chain_id": "00" * 32}, "its chain_id is not that of its genesis: it was altered"),
+        ({"change": {**code, "code": ""}}, "its code_hash is not that of its code: it was altered"),
+        ({"change": {**code, "code_hash": "00" * 32}}, "its code_hash is not that of its code: it was altered"),
+        ({"change": {**code, "kind": "other"}}, "no proposal"),
         ({"genesis": document["genesis"][:-8]}, "genesis"),
         ({"genesis": "AAAA"}, "genesis"),
-        ({"format": "other"}, "bees contract proposal 1"),
+        ({"committees": ["AAAA"]}, "does not prove who must approve"),
+        ({"format": "other"}, "says that it is 'other', not 'bees proposal 2'"),
         ({"nonce": -1}, "nonce"),
         ({"nonce": "0"}, "no proposal"),
         ({"approvals": [{"server": 0, "signature": "xy"}]}, "no proposal"),
@@ -287,6 +290,8 @@ def test_an_altered_proposal_is_refused_and_a_forged_approval_dropped(world: Pat
     altered.write_bytes(b"\xff{")
     assert "no proposal" in refused("contract", "approve", altered, *key)
     assert "no such file" in refused("contract", "approve", tmp_path / "nowhere", *key)
+    altered.write_bytes(b"[" * 100_000)
+    assert "no proposal" in refused("contract", "approve", altered, *key)
 
 
 def test_a_wrong_or_open_key_approves_nothing(world: Path, proposal: Path, tmp_path: Path):

@@ -60,14 +60,41 @@ def server(
 
 
 @keys.command()
-def show(path: Annotated[Path, typer.Argument(help="A key file.")], as_json: AsJson = False) -> None:
-    """Print the public key that belongs to a private one. Others need it for the genesis.
+def validator(
+    path: Annotated[Path, typer.Argument(help="Where to write it; must not exist.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make the next key with which a server's CometBFT votes, and print its public half.
 
-    Example: bees keys show server.key
+    The servers agree on it by bees amend, together with the server's own next key; comet.next_validator in node.toml
+    names the file, and the node puts it in place when the chain has changed to it.
+
+    Example: bees keys validator priv_validator_key.next.json
+    """
+    needs_extra()
+    import secrets
+
+    from bees.key_file import SEED_BYTES
+    from bees.node.validator_key import write_validator_key
+
+    _print(path, write_validator_key(path, secrets.token_bytes(SEED_BYTES)).public_key, as_json)
+
+
+@keys.command()
+def show(path: Annotated[Path, typer.Argument(help="A key file.")], as_json: AsJson = False) -> None:
+    """Print the public key that belongs to a private one, of BEES or (.json) of CometBFT. It is no secret.
+
+    Example: bees keys show server.key > server.pub
     """
     from bees.key_file import read_key_file
 
-    _print(path, read_key_file(path).public_key, as_json)
+    if path.suffix == ".json":
+        needs_extra()
+        from bees.node.comet import read_key
+
+        _print(path, read_key(path).public_key, as_json)
+    else:
+        _print(path, read_key_file(path).public_key, as_json)
 
 
 def _print(path: Path, public_key: bytes, as_json: bool) -> None:

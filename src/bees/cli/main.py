@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bees.cli.amend import amend
 from bees.cli.attack import attack
 from bees.cli.bench import bench
 from bees.cli.chain import chain
@@ -30,6 +31,7 @@ from bees.cli.report import report
 from bees.cli.reproduce import reproduce
 from bees.cli.run import run
 from bees.cli.study import study
+from bees.cli.submit import submit
 from bees.cli.verify import verify
 from bees.core.errors import BeesError
 
@@ -61,6 +63,8 @@ app.command()(node)
 app.command()(device)
 app.add_typer(keys)
 app.add_typer(genesis)
+app.add_typer(amend)
+app.command()(submit)
 app.command()(doctor)
 
 

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from bees.core.canonical import encode
 from bees.core.errors import InputError
 from bees.core.fixed_point import quantise
-from bees.core.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, is_signed_by
+from bees.core.keys import SIGNATURE_BYTES, is_signed_by
 from bees.experiment import split_data
 from bees.founding import Members, Task, found
+from bees.key_file import read_public_key
 from bees.learning.models import build_model, initial_weights
 from bees.ledger.genesis import SignedGenesis, sign_genesis
 from bees.toml_file import read_toml_bytes
@@ -221,18 +222,3 @@ def read_draft(path: Path) -> SignedGenesis:
 def genesis_bytes(signed: SignedGenesis) -> bytes:
     """The content of a genesis file."""
     return encode(signed)
-
-
-def read_public_key(where: str, text: str) -> bytes:
-    """A public key from its hexadecimal digits.
-
-    Raises:
-        InputError: it is none; ``where`` is named.
-    """
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != PUBLIC_KEY_BYTES:
-        raise InputError(where, f"{text[:80]!r} is no public key: `bees keys show` prints one")
-    return key

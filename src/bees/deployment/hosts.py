@@ -16,7 +16,8 @@ from bees.core.canonical import Record, decode, encode
 from bees.core.errors import CodecError, InputError
 from bees.core.hashes import digest
 from bees.core.keys import is_signed_by
-from bees.deployment.founding import UNSIGNED, read_public_key
+from bees.deployment.founding import UNSIGNED
+from bees.key_file import read_public_key
 from bees.ledger.genesis import Hash, Positive, PublicKey, Signature  # msgspec reads the annotations
 
 if TYPE_CHECKING:

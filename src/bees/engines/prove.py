@@ -15,7 +15,7 @@ from bees.ledger.proofs import prove_model
 from bees.ledger.replay import replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from bees.contract.vm import VirtualMachine
@@ -73,23 +73,37 @@ def prove_from_file(
         BeesError: a block on the way is not right.
     """
     with ChainReader(path) as reader:
-        reader.check_schema()
-        signed = reader.genesis()
-        limit = signed.genesis.virtual_machine.fuel_limit
-        if limit > FUEL_CAP:
-            raise VirtualMachineError(
-                f"not replayed: the genesis allows {limit} units of fuel for one call of a contract"
-            )
-        make_machine = machine or shipped_machine
-        executor = ContractExecutor(make_machine(signed.genesis), reader.blob, initial_words(reader, signed))
-        stored = ((row.block, row.commit) for row in reader.blocks())
-        last = _find(replay(signed, stored, executor), str(path), height, round_)
+        executor, blocks = replayed(reader, machine or shipped_machine)
+        last = _find(blocks, str(path), height, round_)
     outcome = last.state.outcome
     if outcome is None:
         raise InputError(str(path), f"no round is closed at height {last.state.height}: nothing is to prove yet")
     words = executor.models.get(outcome.model)
     proof = prove_model(last.state, last.block.header, last.commit)
     return ProvedModel(proof, None if words is None else words_to_bytes(words))
+
+
+def replayed(
+    reader: ChainReader, machine: Callable[[Genesis], VirtualMachine] = shipped_machine
+) -> tuple[ContractExecutor, Iterator[AuditedBlock]]:
+    """The blocks of a chain file, each checked when it is asked for, and what executes their contracts.
+
+    Args:
+        reader: of the file, open until the last block is read.
+        machine: makes the virtual machine that the genesis describes.
+
+    Raises:
+        ChainFileError: the file cannot be read.
+        VirtualMachineError: the genesis allows a call of the contract more fuel than is spent unasked.
+        BeesError: a block is not right.
+    """
+    reader.check_schema()
+    signed = reader.genesis()
+    limit = signed.genesis.virtual_machine.fuel_limit
+    if limit > FUEL_CAP:
+        raise VirtualMachineError(f"not replayed: the genesis allows {limit} units of fuel for one call of a contract")
+    executor = ContractExecutor(machine(signed.genesis), reader.blob, initial_words(reader, signed))
+    return executor, replay(signed, ((row.block, row.commit) for row in reader.blocks()), executor)
 
 
 def _find(blocks: Iterable[AuditedBlock], source: str, height: int | None, round_: int | None) -> AuditedBlock:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 COMET_VERSION = "v0.38.21"
 _ADDRESS_BYTES = 20
-_VALIDATOR_KEY, _NODE_KEY = "config/priv_validator_key.json", "config/node_key.json"
+VALIDATOR_KEY, _NODE_KEY = "config/priv_validator_key.json", "config/node_key.json"
 _EVIDENCE_AGE_NS = 48 * 3600 * 10**9
 
 
@@ -209,15 +209,20 @@ def write_keys(home: Path, validator: CometKey, node: CometKey) -> None:
     Raises:
         StorageError: they cannot be written.
     """
-    signer = {"address": validator.address, "pub_key": _public(validator.public_key), "priv_key": _private(validator)}
     with _in_words(home):
         for folder in (home, home / "config", home / "data"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(home / _VALIDATOR_KEY, json.dumps(signer, indent=2))
-        _write(home / _NODE_KEY, json.dumps({"priv_key": _private(node)}))
+        write_private(home / VALIDATOR_KEY, validator_document(validator))
+        write_private(home / _NODE_KEY, json.dumps({"priv_key": _private(node)}))
         signed = home / "data/priv_validator_state.json"
         if not signed.exists():  # it says which votes were cast, and must outlive everything
-            _write(signed, json.dumps({"height": "0", "round": 0, "step": 0}))
+            write_private(signed, json.dumps({"height": "0", "round": 0, "step": 0}))
+
+
+def validator_document(key: CometKey) -> str:
+    """What CometBFT's file of a validator's key holds."""
+    document = {"address": key.address, "pub_key": _public(key.public_key), "priv_key": _private(key)}
+    return json.dumps(document, indent=2)
 
 
 def write_settings(home: Path, settings: CometSettings, genesis: dict[str, object]) -> None:
@@ -227,8 +232,8 @@ def write_settings(home: Path, settings: CometSettings, genesis: dict[str, objec
         StorageError: they cannot be written.
     """
     with _in_words(home):
-        _write(home / "config/config.toml", tomli_w.dumps(comet_config(settings)))
-        _write(home / "config/genesis.json", json.dumps(genesis, indent=2))
+        write_private(home / "config/config.toml", tomli_w.dumps(comet_config(settings)))
+        write_private(home / "config/genesis.json", json.dumps(genesis, indent=2))
 
 
 def read_keys(home: Path) -> tuple[CometKey, CometKey]:
@@ -237,10 +242,15 @@ def read_keys(home: Path) -> tuple[CometKey, CometKey]:
     Raises:
         KeyFileError: one cannot be read, others may read it, or it holds something else. What it holds is never told.
     """
-    return _read_key(home / _VALIDATOR_KEY), _read_key(home / _NODE_KEY)
+    return read_key(home / VALIDATOR_KEY), read_key(home / _NODE_KEY)
 
 
-def _read_key(path: Path) -> CometKey:
+def read_key(path: Path) -> CometKey:
+    """The key in a file of CometBFT's, of a validator or of a node.
+
+    Raises:
+        KeyFileError: it cannot be read, others may read it, or it holds something else. What it holds is never told.
+    """
     try:
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise KeyFileError(str(path), f"others may read it: chmod 600 {path}")
@@ -263,7 +273,7 @@ def _in_words(home: Path) -> Generator[None]:
         raise StorageError(str(home), explain(error)) from error
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """A file that only its owner may read, whole or as it was before."""
     draft = path.with_name(f"{path.name}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

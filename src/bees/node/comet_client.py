@@ -85,6 +85,36 @@ class CometClient:
         except (KeyError, TypeError, ValueError) as error:
             raise CometError(f"{self.url} does not answer as CometBFT v0.38 does") from error
 
+    async def transactions(self, height: int) -> list[bytes]:
+        """The transactions of a block.
+
+        Raises:
+            CometError: CometBFT cannot be reached, or does not have the block.
+        """
+        result = await self._call("block", {"height": str(height)})
+        try:
+            return [b64decode(data) for data in result["block"]["data"]["txs"] or ()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CometError(f"{self.url} does not answer as CometBFT v0.38 does") from error
+
+    async def validators(self) -> list[bytes]:
+        """Public keys of those who vote on the block that is decided next.
+
+        Raises:
+            CometError: CometBFT cannot be reached.
+        """
+        found: list[bytes] = []
+        page, total = 1, 1
+        while len(found) < total:
+            result = await self._call("validators", {"page": str(page), "per_page": "100"})
+            try:
+                total = int(result["total"])
+                found += [b64decode(validator["pub_key"]["value"]) for validator in result["validators"]]
+            except (KeyError, TypeError, ValueError) as error:
+                raise CometError(f"{self.url} does not answer as CometBFT v0.38 does") from error
+            page += 1
+        return found
+
     async def query(self, leaf: str) -> bytes:
         """The encoded leaf of the state with its Merkle path, as the application answers it.
 
