@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from world import SERVER_KEYS, World, commit_of, genesis
+from world import NEXT_KEYS, SERVER_KEYS, World, commit_of, genesis
 
 from bees.contract.description import describe_virtual_machine
 from bees.core.canonical import Record, decode, encode
 from bees.core.errors import ProofError
 from bees.core.keys import SigningKey, is_signed_by
-from bees.ledger.block import Commit, CommitSignature, Header, block_id, vote_bytes
+from bees.ledger.block import Batch, Block, Commit, CommitSignature, Header, block_id, vote_bytes
 from bees.ledger.genesis import ServerRecord, sign_genesis
-from bees.ledger.proofs import ModelProof, check_model_proof, prove_model
+from bees.ledger.proofs import CommitteeProof, Committees, ModelProof, check_model_proof, prove_committee, prove_model
 from bees.ledger.state import Outcome, initial_state, state_tree
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def mutations(value: Any) -> Iterator[Any]:
         yield from (
             value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :] for at in (0, len(value) // 2, -1 % len(value))
         )
+    elif value is None:
+        yield bytes(32)
     elif isinstance(value, int):
         yield from (value + 1, value + 2**32, max(value - 1, 1 if value == 0 else 0))
     else:
@@ -139,3 +141,149 @@ def test_with_20_servers_a_proof_has_less_than_2_kilobytes():
     assert check_model_proof(signed.genesis, proof, is_signed_by) == state.outcome
     assert len(votes) == 14
     assert len(encode(proof)) < 2_000
+
+
+# Committees
+
+S3, S3_LATER = NEXT_KEYS["server", 3, 0], NEXT_KEYS["server", 3, 1]
+
+
+class Amended:
+    """A chain on which server 3's key is replaced, server 2 removed, and server 3's key replaced again."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.genesis = self.world.genesis
+        self.proofs: list[CommitteeProof] = []
+        self.models: list[ModelProof] = []
+        self.world.whole_round()
+        self.keep_model()
+        for change in (("server", 3, S3), ("server", 2, None), ("server", 3, S3_LATER)):
+            committee = self.world.state.members.committee
+            self.world.block(self.world.amend(*change, approvers=committee.members[-3:]))
+            now = self.world.state.round
+            while self.world.state.round == now:
+                self.world.block()
+            self.keep_committee()
+            self.keep_model()
+        self.world.block()
+        self.keep_model()
+
+    def keep_committee(self) -> None:
+        self.proofs.append(prove_committee(self.world.state, self.world.blocks[-1].header, self.world.commits[-1]))
+
+    def keep_model(self) -> None:
+        self.models.append(prove_model(self.world.state, self.world.blocks[-1].header, self.world.commits[-1]))
+
+    def follow(self, *proofs: CommitteeProof, known: Committees | None = None) -> Committees:
+        read = [decode(encode(proof), CommitteeProof) for proof in proofs]
+        return (known or Committees(self.genesis)).follow(read, is_signed_by)
+
+
+@pytest.fixture(scope="module")
+def amended() -> Amended:
+    return Amended()
+
+
+def test_one_proof_for_each_change_leads_from_the_genesis_to_the_committee_in_force(amended: Amended):
+    known = amended.follow(*amended.proofs)
+    assert known.newest == amended.world.state.members.committee
+    assert known.height == amended.proofs[-1].header.height
+    assert known.newest.keys == (*amended.genesis.committee.keys[:2], None, S3_LATER.public_key)
+    step_by_step = Committees(amended.genesis)
+    for proof in amended.proofs:
+        step_by_step = amended.follow(proof, known=step_by_step)
+    assert step_by_step == known
+    assert amended.follow() == Committees(amended.genesis)
+
+
+def test_each_model_proof_is_checked_by_the_newest_committee_that_was_proved(amended: Amended):
+    accepted: list[list[bool]] = []
+    for known in range(len(amended.proofs) + 1):
+        committees = amended.follow(*amended.proofs[:known])
+        row: list[bool] = []
+        for proof in amended.models:
+            try:
+                check_model_proof(amended.genesis, proof, is_signed_by, committees)
+            except ProofError:
+                row.append(False)
+            else:
+                row.append(True)
+        accepted.append(row)
+    # The proofs are of a block before any change, of the three that brought one, and of one after them; the three last
+    # servers have signed each. A row says which are good for whoever knows so many changes.
+    assert accepted == [
+        [True, True, False, False, False],
+        [False, True, True, True, False],
+        [False, False, True, True, False],
+        [False, False, False, True, True],
+    ]
+
+
+def test_a_former_committee_counts_for_the_block_that_it_has_handed_over_in_and_for_no_other(amended: Amended):
+    committees = amended.follow(*amended.proofs)
+    handed_over = amended.models[3]
+    assert handed_over.header == amended.proofs[-1].header
+    check_model_proof(amended.genesis, handed_over, is_signed_by, committees)
+    # Whoever has stolen all former keys signs another block of that height or of an earlier one, to the same state.
+    for height in (handed_over.header.height - 1, handed_over.header.height):
+        header = msgspec.structs.replace(handed_over.header, height=height, previous_block=bytes(32))
+        stolen = [*SERVER_KEYS[:3], S3]
+        commit = commit_of(Block(header, Batch(())), (0, 1, 3), keys=stolen)
+        forged = msgspec.structs.replace(handed_over, header=header, commit=commit)
+        with pytest.raises(ProofError, match="signature of server 3"):
+            check_model_proof(amended.genesis, forged, is_signed_by, committees)
+
+
+def test_whoever_believes_a_former_committee_can_be_led_astray_by_its_stolen_keys(amended: Amended):
+    """What keeping the newest committee is good for: this is the attack on a device that knows the genesis only."""
+    mine = World(signed=amended.world.signed)
+    while mine.state.round == 1:
+        mine.block()
+    lie = prove_model(mine.state, mine.blocks[-1].header, mine.commits[-1])
+    assert check_model_proof(amended.genesis, lie, is_signed_by).is_skipped
+    with pytest.raises(ProofError):
+        check_model_proof(amended.genesis, lie, is_signed_by, amended.follow(*amended.proofs))
+
+
+def test_proofs_out_of_order_or_twice_are_refused(amended: Amended):
+    first, second, third = amended.proofs
+    for wrong in ((second,), (third,), (second, first), (first, first), (first, second, first), (first, third, second)):
+        with pytest.raises(ProofError):
+            amended.follow(*wrong)
+    with pytest.raises(ProofError, match="not later than the last change"):
+        amended.follow(first, known=amended.follow(*amended.proofs))
+    # A change may be left out where enough servers count before and after it; there is but one committee to come to.
+    assert amended.follow(first, third).newest == amended.follow(first, second, third).newest
+
+
+def test_whatever_is_changed_in_a_committee_proof_it_is_refused(amended: Amended):
+    first, second, _ = amended.proofs
+    known = amended.follow(first)
+    for before, proof in ((Committees(amended.genesis), first), (known, second)):
+        changed = [other for other in mutations(proof) if other != proof]
+        assert len(changed) > 60
+        for other in changed:
+            with pytest.raises(ProofError):
+                before.follow([other], is_signed_by)
+
+
+def test_the_right_committee_in_another_leaf_is_refused(amended: Amended):
+    state = amended.world.state
+    tree = state_tree(state)
+    header, commit = amended.world.blocks[-1].header, amended.world.commits[-1]
+    known = amended.follow(*amended.proofs)
+    again = prove_committee(state, header, commit)
+    assert known.follow([again], is_signed_by).newest == known.newest
+    for leaf in ("devices", "validators", "amendments"):
+        other = msgspec.structs.replace(again, path=tree.prove(leaf))
+        with pytest.raises(ProofError, match="another root"):
+            known.follow([other], is_signed_by)
+
+
+def test_a_chain_that_never_amended_proves_no_committee(world: World):
+    block = world.blocks[-1]
+    with pytest.raises(ProofError, match="committee"):
+        prove_committee(world.state, block.header, commit_of(block))
+    with pytest.raises(ProofError, match="another state"):
+        prove_committee(world.state, world.blocks[-2].header, commit_of(block))

@@ -178,10 +178,10 @@ class World:
         return [(encode(block), encode(commit)) for block, commit in zip(self.blocks, self.commits, strict=True)]
 
     def commit_of(self, block: Block, servers: tuple[int, ...] | None = None) -> Commit:
-        """The precommits for the next block, by default of the fewest servers that suffice."""
+        """The precommits for the next block, by default of the last servers, as many as it takes."""
         committee = self.state.members.committee
         keys = [self.key("server", k) for k in range(SERVERS)]
-        return commit_of(block, committee.members[: committee.quorum] if servers is None else servers, keys=keys)
+        return commit_of(block, committee.members[-committee.quorum :] if servers is None else servers, keys=keys)
 
     def key(self, kind: str, index: int) -> SigningKey:
         """The key of a participant that is in force; the one of the genesis for who takes no part any more."""
