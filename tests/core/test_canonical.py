@@ -146,7 +146,7 @@ def test_a_refusal_quotes_little_of_what_it_refuses() -> None:
     assert "\n" not in str(refused.value)
 
 
-_THREADS = '''
+_THREADS = r'''
 import sys, threading, types
 from bees.core.canonical import decode
 
