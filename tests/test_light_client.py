@@ -22,16 +22,24 @@ from bees import light_client
 from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError
 from bees.core.hashes import digest
-from bees.core.keys import is_signed_by
+from bees.core.keys import SigningKey, is_signed_by
 from bees.core.model import describe
 from bees.founding import Founding, Members, Task, found
-from bees.ledger.block import Commit, Header, vote_bytes
+from bees.ledger.block import Commit, Header, block_id, vote_bytes
 from bees.ledger.commitments import hash_model
+from bees.ledger.committee import Committee
 from bees.ledger.genesis import DeviceRecord, Genesis, ServerRecord, SignedGenesis, check_genesis
 from bees.ledger.merkle import MerkleMap, MerklePath
-from bees.ledger.proofs import ModelProof, check_model_proof
+from bees.ledger.proofs import CommitteeProof, Committees, ModelProof, check_model_proof
 from bees.ledger.state import Outcome, initial_state, state_tree
-from bees.light_client import ProvedOutcome, RefusedError, TrustedGenesis, check_proof, read_genesis
+from bees.light_client import (
+    ProvedOutcome,
+    RefusedError,
+    TrustedGenesis,
+    check_proof,
+    follow_committee,
+    read_genesis,
+)
 from bees.scenario_file import load_scenario
 from campaigns.forgeries import commit_of, forged_commits, forgeries, mutations, spellings
 
@@ -94,9 +102,9 @@ def _light(trusted: TrustedGenesis, proof: bytes) -> tuple[Any, ...] | None:
     return outcome.round, outcome.model, outcome.selected, outcome.main_node
 
 
-def _reference(genesis: Genesis, proof: bytes) -> tuple[Any, ...] | None:
+def _reference(genesis: Genesis, proof: bytes, known: Committees | None = None) -> tuple[Any, ...] | None:
     try:
-        outcome = check_model_proof(genesis, decode(proof, ModelProof), is_signed_by)
+        outcome = check_model_proof(genesis, decode(proof, ModelProof), is_signed_by, known)
     except BeesError:
         return None
     return outcome.round, outcome.model, outcome.selected, outcome.main_node
@@ -168,6 +176,215 @@ def test_the_model_itself_is_held_against_the_proof():
     for other in (WORDS[:-4], WORDS + bytes(4), bytes(24), b""):
         with pytest.raises(RefusedError, match=r"not w_g\(2\)"):
             light_client.check_model(outcome, other)
+
+
+# Committees
+
+KEYS = (*FOUR.founding.server_keys, *(SigningKey.simulated(7, "next", k) for k in range(4)))
+BY_PUBLIC_KEY = {key.public_key: key for key in KEYS}
+
+
+def committee_of(*indices: int | None) -> Committee:
+    return Committee(tuple(None if k is None else KEYS[k].public_key for k in indices))
+
+
+def committed_by(header: Header, committee: Committee, servers: Sequence[int] | None = None) -> Commit:
+    keys = [BY_PUBLIC_KEY.get(key or b"", KEYS[k]) for k, key in enumerate(committee.keys)]
+    return commit_of(header, keys, committee.members[-committee.quorum :] if servers is None else servers)
+
+
+def proved(before: Committee, after: Any, height: int, leaf: str = "committee") -> CommitteeProof:
+    """A proof that one committee hands over to another, which holds if the leaf is the committee's."""
+    tree = MerkleMap.of({leaf: encode(after), "outcome": encode(OUTCOME), "round": b"", "updates": b""})
+    header = FOUR.header(tree.root, height)
+    return CommitteeProof(header, committed_by(header, before), after, tree.prove(leaf))
+
+
+def model_proof(committee: Committee, height: int, outcome: Any = OUTCOME) -> ModelProof:
+    tree = MerkleMap.of({"chain": b"", "outcome": encode(outcome)})
+    header = FOUR.header(tree.root, height)
+    return ModelProof(header, committed_by(header, committee), outcome, tree.prove("outcome"))
+
+
+C0, C1, C2, C3 = (
+    FOUR.genesis.committee,
+    committee_of(0, 1, 2, 7),
+    committee_of(0, None, 2, 7),
+    committee_of(0, None, 2, 5),
+)
+CHANGES = (proved(C0, C1, 10), proved(C1, C2, 20), proved(C2, C3, 30))
+FOLLOWED = encode(CHANGES)
+
+
+def followed(data: bytes, trusted: TrustedGenesis = FOUR.trusted, known: Committees | None = None) -> Any:
+    """What both checks follow these bytes to, or None for a refusal."""
+    try:
+        found = follow_committee(trusted, data)
+    except RefusedError:
+        found = None
+    try:
+        expected = (known or Committees(FOUR.genesis)).follow(decode(data, tuple[CommitteeProof, ...]), is_signed_by)
+    except BeesError:
+        expected = None
+    assert (found is None) == (expected is None)
+    if found is None or expected is None:
+        return None
+    assert (found.server_keys, found.height, found.quorum) == (
+        expected.newest.keys,
+        expected.height,
+        expected.newest.quorum,
+    )
+    assert (found.chain_id, found.device_keys) == (trusted.chain_id, trusted.device_keys)
+    if expected.changes:
+        assert found.block == block_id(expected.changes[-1][0])
+        assert found.former_keys == expected.committing(expected.changes[-1][0]).keys
+    return found, expected
+
+
+def test_proofs_lead_to_the_servers_that_count():
+    trusted, known = FOUR.trusted, None
+    for change, committee in zip(CHANGES, (C1, C2, C3), strict=True):
+        trusted, known = followed(encode((change,)), trusted, known)
+        assert trusted.server_keys == committee.keys
+    assert (trusted, known) == followed(FOLLOWED)
+    assert trusted.quorum == 3
+    assert followed(encode(()))[0] == FOUR.trusted
+    assert (trusted, known) == followed(encode(()), trusted, known)
+
+
+def test_what_is_committed_is_checked_by_the_newest_servers_and_the_handing_over_by_those_before():
+    states: list[Any] = [(FOUR.trusted, None)]
+    for change in CHANGES:
+        states.append(followed(encode((change,)), *states[-1]))
+    handing_over = [replace(model_proof(C0, 9), header=c.header, commit=c.commit) for c in CHANGES]
+    trees = [
+        MerkleMap.of({"committee": encode(c), "outcome": encode(OUTCOME), "round": b"", "updates": b""})
+        for c in (C1, C2, C3)
+    ]
+    handing_over = [replace(p, path=t.prove("outcome")) for p, t in zip(handing_over, trees, strict=True)]
+    ordinary = [model_proof(committee, 35) for committee in (C0, C1, C2, C3)]
+    early = [model_proof(committee, 5) for committee in (C0, C1, C2, C3)]
+    table: list[list[bool]] = []
+    for trusted, known in states:
+        row: list[bool] = []
+        for proof in (*handing_over, *ordinary, *early):
+            data = encode(proof)
+            light = _light(trusted, data)
+            assert light == _reference(FOUR.genesis, data, known)
+            row.append(light is not None)
+        table.append(row)
+    assert [row[:3] for row in table] == [
+        [True, False, False],
+        [True, True, True],
+        [False, True, True],
+        [False, False, True],
+    ]
+    # By servers 1 to 3 each; of three servers, all. So only the height of the handing over is another matter.
+    by_whom = [
+        [True, False, False, False],
+        [False, True, True, False],
+        [False, False, True, False],
+        [False, False, False, True],
+    ]
+    assert [row[3:7] for row in table] == [row[7:] for row in table] == by_whom
+
+
+def test_a_removed_server_signs_nothing_and_its_place_stays_empty():
+    trusted, known = followed(FOLLOWED)
+    header = model_proof(C3, 40).header
+    for servers in ((0, 2), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3), (0, 2, 4)):
+        proof = replace(model_proof(C3, 40), commit=committed_by(header, C3, servers))
+        assert _light(trusted, encode(proof)) is _reference(FOUR.genesis, encode(proof), known) is None
+    assert _light(trusted, encode(model_proof(C3, 40))) == VALUES
+
+
+def test_proofs_do_not_go_back_nor_out_of_order():
+    first, second, third = CHANGES
+    for wrong in (
+        (second,),
+        (second, first),
+        (first, first),
+        (first, second, first),
+        (first, second, second),
+        (third,),
+    ):
+        assert followed(encode(wrong)) is None
+    trusted, known = followed(FOLLOWED)
+    for change in CHANGES:
+        assert followed(encode((change,)), trusted, known) is None
+    # Also where the same servers come to count again.
+    back = proved(C3, C2, 31)
+    returned = followed(encode((back,)), trusted, known)
+    assert returned[0].server_keys == C2.keys
+    assert followed(encode((third,)), *returned) is None
+
+
+def test_no_former_committee_hands_over_again():
+    trusted, known = followed(FOLLOWED)
+    for former in (C0, C1, C2):
+        assert followed(encode((proved(former, C0, 40),)), trusted, known) is None
+    assert followed(encode((proved(C3, C0, 40),)), trusted, known) is not None
+
+
+def test_a_forged_committee_is_refused():
+    proof = proved(C0, C1, 10)
+    for name, commit in forged_commits(proof.header, FOUR.founding.server_keys, C0.quorum):
+        assert followed(encode((replace(proof, commit=commit),))) is None, name
+    changed = [other for other in mutations(proof) if other != proof]
+    assert len(changed) > 150
+    for other in changed:
+        assert followed(encode((other,))) is None
+    for leaf in ("outcome ", "committee ", "devices", "committe", "committee\0"):
+        assert followed(encode((proved(C0, C1, 10, leaf),))) is None
+    other_chain = Chain.of(4, name="other")
+    header = replace(proof.header, chain_id=other_chain.genesis.chain_id)
+    assert followed(encode((replace(proof, header=header, commit=committed_by(header, C0)),))) is None
+
+
+@pytest.mark.parametrize("odd", ["", b"", bytes(31), bytes(33), (), 0, -1, True, 1.5, {}, "k" * 32])
+def test_what_is_no_committee_is_refused_although_a_quorum_has_signed_it(odd: Any):
+    right = tuple(C1.keys)
+    for committee in ((right, odd), odd, (odd,), ((*right[:3], odd),), ((odd, *right[1:]),), right):
+        is_fine = committee == ((),)
+        assert (followed(encode((proved(C0, committee, 10),))) is not None) == is_fine, committee
+
+
+def test_committees_of_any_size_are_followed():
+    for size in (1, 2, 15, 16, 17, 100):
+        keys = [SigningKey.simulated(8, "many", k) for k in range(size)]
+        many = Committee(tuple(None if k % 5 == 4 else key.public_key for k, key in enumerate(keys)))
+        trusted, known = followed(encode((proved(C0, many, 10),)))
+        assert trusted.quorum == many.quorum == 2 * (size - size // 5) // 3 + 1
+        tree = MerkleMap.of({"outcome": encode(OUTCOME)})
+        header = FOUR.header(tree.root, 11)
+        for count in (many.quorum - 1, many.quorum):
+            commit = commit_of(header, keys, many.members[:count])
+            data = encode(ModelProof(header, commit, OUTCOME, tree.prove("outcome")))
+            assert _light(trusted, data) == _reference(FOUR.genesis, data, known)
+            assert (_light(trusted, data) is not None) == (count == many.quorum)
+
+
+def test_every_cut_addition_and_other_spelling_of_a_committee_is_refused():
+    data = encode(CHANGES[:1])
+    assert followed(data) is not None
+    for end in range(len(data)):
+        assert followed(data[:end]) is None
+    for more in (b"\0", b"\xc0", data):
+        assert followed(data + more) is None
+        assert followed(more + data) is None
+    canonical, *others = dict.fromkeys(spellings(msgspec.msgpack.decode(data)))
+    assert canonical == data
+    assert len(others) > 100
+    for other in others:
+        assert followed(other) is None
+    for at, byte in enumerate(data):
+        assert followed(data[:at] + bytes([byte ^ 1]) + data[at + 1 :]) is None
+
+
+def test_a_genesis_with_followed_servers_is_not_checked_against_its_signatures():
+    trusted, _ = followed(FOLLOWED)
+    with pytest.raises(RefusedError):
+        light_client.check_genesis(trusted)
 
 
 # What is forged
@@ -407,12 +624,21 @@ plain_values = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=100)
+@given(changes=edits)
+def test_random_edits_of_committees_get_the_same_verdict(changes: list[tuple[str, int, bytes]]):
+    data = edited(FOLLOWED, changes)
+    assert (followed(data) is not None) == (data == FOLLOWED)
+
+
 @settings(deadline=None, max_examples=200)
 @given(data=st.binary(max_size=80) | plain_values.map(msgspec.msgpack.encode), where=st.integers(0, 60))
 def test_hostile_bytes_are_refused_and_nothing_else_happens(data: bytes, where: int):
     assert FOUR.verdict(data) is None
     # At any depth of something that starts well.
     assert FOUR.verdict(VALID[:where] + data) is None
+    assert followed(FOLLOWED[: where + 1] + data) is None
+    assert followed(data) in (None, (FOUR.trusted, Committees(FOUR.genesis)))
     with pytest.raises(RefusedError):
         read_genesis(data)
 
@@ -448,6 +674,8 @@ def test_the_fields_that_the_light_client_relies_on_stand_where_it_says():
     assert Header.__struct_fields__ == ("chain_id", "height", "previous_block", "transactions", "app_hash")
     assert Commit.__struct_fields__ == ("height", "consensus_round", "block_id", "signatures")
     assert Outcome.__struct_fields__ == ("round", "model", "selected", "main_node")
+    assert CommitteeProof.__struct_fields__ == ("header", "commit", "committee", "path")
+    assert Committee.__struct_fields__ == ("keys",)
 
 
 @pytest.mark.parametrize("servers", range(1, 32))
@@ -518,6 +746,7 @@ import light_client as lc
 folder = Path(sys.argv[1])
 genesis = lc.read_genesis((folder / "genesis").read_bytes())
 lc.check_genesis(genesis)
+assert lc.follow_committee(genesis, (folder / "committees").read_bytes()).height == 30
 outcome = lc.check_proof(genesis, (folder / "proof").read_bytes())
 assert not [name for name in sys.modules if name.partition(".")[0] in ("bees", "msgspec", "numpy")]
 print(outcome.round, outcome.model.hex())
@@ -528,6 +757,7 @@ def test_a_copy_of_the_file_works_on_its_own(tmp_path: Path):
     shutil.copy(light_client.__file__, tmp_path)
     (tmp_path / "genesis").write_bytes(encode(FOUR.founding.genesis))
     (tmp_path / "proof").write_bytes(VALID)
+    (tmp_path / "committees").write_bytes(FOLLOWED)
     done = subprocess.run(
         [sys.executable, "-I", "-c", VENDORED, str(tmp_path)], capture_output=True, text=True, check=False
     )

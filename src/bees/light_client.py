@@ -1,13 +1,17 @@
 """Checks w_g(t) on a device. One file to copy: it needs Python, ``blake3`` and ``nacl`` (PyNaCl), and nothing of BEES.
 
-A device trusts its genesis and nothing else. A proof shows that more than 2N/3 of the genesis' servers have committed
-a header, and that the state which the header names says how a round ended: which devices' updates were selected, and
-the hash of w_g(t). An old proof stays true, so compare the round with the one that you want.
+A device trusts its genesis and nothing else. A proof shows that more than 2N/3 of the servers have committed a header,
+and that the state which the header names says how a round ended: which devices' updates were selected, and the hash of
+w_g(t). An old proof stays true, so compare the round with the one that you want.
+
+Which servers count, the genesis says, until they replace a key or remove one of them. Then follow them, and keep what
+you get: who has the replaced keys of more than 2N/3 of a former committee can deceive whoever still believes that one.
 
 Usage::
 
     genesis = read_genesis(genesis_bytes)       # compare genesis.chain_id with the one that you were told
     check_genesis(genesis)                      # once: every server has signed it
+    genesis = follow_committee(genesis, proofs) # what a node answers to GET /v1/committee?after=<genesis.height>
     outcome = check_proof(genesis, proof_bytes)
     check_model(outcome, words)                 # raw little-endian int32
     mine = my_index in outcome.selected
@@ -24,7 +28,7 @@ all else is only hashed::
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from blake3 import blake3
@@ -46,20 +50,26 @@ class TrustedGenesis:
 
     Attributes:
         chain_id: hash of the genesis.
-        server_keys: Ed25519 public keys of s_1 to s_N.
-        device_keys: of u_1 to u_K.
+        server_keys: Ed25519 public keys of s_1 to s_N; None for a server that was removed.
+        device_keys: of u_1 to u_K, as the genesis names them.
         signatures: under the genesis, in the order of the servers.
+        height: of the block after which these are the servers' keys; 0 for those of the genesis.
+        block: hash of its header; empty at first.
+        former_keys: of the servers before, who have committed that block, and count for it alone.
     """
 
     chain_id: bytes
-    server_keys: tuple[bytes, ...]
+    server_keys: tuple[bytes | None, ...]
     device_keys: tuple[bytes, ...]
     signatures: tuple[bytes, ...]
+    height: int = 0
+    block: bytes = b""
+    former_keys: tuple[bytes | None, ...] = ()
 
     @property
     def quorum(self) -> int:
-        """The fewest signatures that commit a block: more than 2N/3."""
-        return 2 * len(self.server_keys) // 3 + 1
+        """The fewest signatures that commit a block: more than 2N/3 of the servers that are left."""
+        return _quorum(self.server_keys)
 
 
 @dataclass(frozen=True)
@@ -114,8 +124,36 @@ def check_genesis(genesis: TrustedGenesis) -> None:
     if not keys or len(set(keys)) != len(keys) or len(genesis.signatures) != len(keys):
         raise RefusedError("the genesis needs servers with different keys, and a signature of each")
     for server, (key, signature) in enumerate(zip(keys, genesis.signatures, strict=True)):
-        if not _is_signed_by(key, b"bees genesis\0" + genesis.chain_id, signature):
+        if key is None or not _is_signed_by(key, b"bees genesis\0" + genesis.chain_id, signature):
             raise RefusedError(f"server {server} has not signed this genesis")
+
+
+def follow_committee(genesis: TrustedGenesis, proofs: bytes) -> TrustedGenesis:
+    """The genesis with the servers that count now, each change of them proved by the servers that counted before.
+
+    Args:
+        genesis: with the newest servers that are known.
+        proofs: of the changes since, in order, as a node answers ``GET /v1/committee?after=<genesis.height>``. It
+            answers at most 64, so ask again until the height stays the same.
+
+    Raises:
+        RefusedError: no proofs; or one is of another chain, has no quorum, a Merkle path that leads elsewhere, or does
+            not go on from what is known.
+    """
+    reader = _Reader(proofs)
+    for _ in range(reader.array()):
+        reader.array(4)
+        height, block, app_hash, _signers = _check_header(genesis, reader)
+        if height <= genesis.height:
+            raise RefusedError(f"it is of block {height}, and the servers of block {genesis.height} are known")
+        start = reader.at
+        reader.array(1)
+        keys = tuple(reader.binary_or_nil(_KEY_BYTES) for _ in range(reader.array()))
+        _check_path(app_hash, "committee", reader.since(start), reader)
+        former = genesis.server_keys
+        genesis = replace(genesis, server_keys=keys, height=height, block=block, former_keys=former)
+    reader.end()
+    return genesis
 
 
 def check_proof(genesis: TrustedGenesis, proof: bytes) -> ProvedOutcome:
@@ -126,18 +164,12 @@ def check_proof(genesis: TrustedGenesis, proof: bytes) -> ProvedOutcome:
     """
     reader = _Reader(proof)
     reader.array(4)
-    start = reader.at
-    reader.array(5)
-    chain_id, height = reader.binary(_HASH_BYTES), reader.natural(least=1)
-    _previous_block, _transactions, app_hash = (reader.binary(_HASH_BYTES) for _ in range(3))
-    if chain_id != genesis.chain_id:
-        raise RefusedError("its header belongs to another chain")
-    signers = _check_commit(genesis, reader, height, _hash("header", proof[start : reader.at]))
+    height, _block, app_hash, signers = _check_header(genesis, reader)
     start = reader.at
     reader.array(4)
     round_, model, selected = reader.integer(), reader.binary(), tuple(reader.integer() for _ in range(reader.array()))
     main_node = reader.integer_or_nil()
-    _check_path(app_hash, "outcome", proof[start : reader.at], reader)
+    _check_path(app_hash, "outcome", reader.since(start), reader)
     reader.end()
     return ProvedOutcome(round_, model, selected, main_node, height, signers)
 
@@ -165,6 +197,18 @@ def _read_public_keys(reader: _Reader) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
+def _check_header(genesis: TrustedGenesis, reader: _Reader) -> tuple[int, bytes, bytes, tuple[int, ...]]:
+    """Height, hash, app hash and signers of a header that is committed."""
+    start = reader.at
+    reader.array(5)
+    chain_id, height = reader.binary(_HASH_BYTES), reader.natural(least=1)
+    _previous_block, _transactions, app_hash = (reader.binary(_HASH_BYTES) for _ in range(3))
+    if chain_id != genesis.chain_id:
+        raise RefusedError("its header belongs to another chain")
+    block = _hash("header", reader.since(start))
+    return height, block, app_hash, _check_commit(genesis, reader, height, block)
+
+
 def _check_commit(genesis: TrustedGenesis, reader: _Reader, height: int, block: bytes) -> tuple[int, ...]:
     reader.array(4)
     start = reader.at
@@ -178,16 +222,23 @@ def _check_commit(genesis: TrustedGenesis, reader: _Reader, height: int, block: 
         votes.append((reader.natural(), reader.binary(_SIGNATURE_BYTES)))
     signers = tuple(server for server, _ in votes)
     ascending = all(left < right for left, right in pairwise(signers))
-    if not ascending or any(server >= len(genesis.server_keys) for server in signers):
+    counting = genesis.former_keys if block == genesis.block else genesis.server_keys
+    keys = dict(enumerate(counting))
+    if not ascending or any(keys.get(server) is None for server in signers):
         raise RefusedError("the signing servers do not ascend, or are unknown")
-    if len(signers) < genesis.quorum:
-        raise RefusedError(f"{len(signers)} signatures, {genesis.quorum} are needed")
+    if len(signers) < _quorum(counting):
+        raise RefusedError(f"{len(signers)} signatures, {_quorum(counting)} are needed")
     # The canonical array (chain id, height, consensus round, "precommit", block id), as servers sign it.
     vote = b"bees vote\0\x95\xc4\x20" + genesis.chain_id + height_and_round + b"\xa9precommit\xc4\x20" + block
     for server, signature in votes:
-        if not _is_signed_by(genesis.server_keys[server], vote, signature):
+        key = keys.get(server)
+        if key is None or not _is_signed_by(key, vote, signature):
             raise RefusedError(f"the signature of server {server} is not valid")
     return signers
+
+
+def _quorum(keys: tuple[bytes | None, ...]) -> int:
+    return 2 * sum(key is not None for key in keys) // 3 + 1
 
 
 def _check_path(root: bytes, key: str, value: bytes, reader: _Reader) -> None:
@@ -286,6 +337,14 @@ class _Reader:
         if kind not in {"integer", "nil"}:
             raise RefusedError(f"{kind} stands where an integer or nil should")
         return value if kind == "integer" else None
+
+    def binary_or_nil(self, size: int) -> bytes | None:
+        kind, found = self._head()
+        if kind == "nil":
+            return None
+        if (kind, found) != ("bytes", size):
+            raise RefusedError(f"{kind} of {found} stand where {size} bytes or nil should")
+        return self._take(size)
 
     def natural(self, least: int = 0) -> int:
         value = self.integer()
