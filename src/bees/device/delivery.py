@@ -75,7 +75,7 @@ class Delivery:
         Raises:
             NetworkError: no node does.
         """
-        return await self._nodes.first(self._give_bytes, "the update", _ENTRUST_S)
+        return await self._nodes.first(self._give_bytes, "the update", _ENTRUST_S, self._enough)
 
     async def carry(self, first: str) -> bool:
         """Have a node carry the transaction, this one or, when it does not, another; whether one does."""

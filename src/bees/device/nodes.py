@@ -116,13 +116,14 @@ class Nodes:
         if self._http is not None:
             await self._http.close()
 
-    async def first(self, ask: Callable[[str], Any], what: str, patience_s: float = 0.0) -> Any:  # noqa: ANN401  # whatever ``ask`` gives
+    async def first(self, ask: Callable[[str], Any], what: str, patience_s: float = 0.0, enough: int = 1) -> Any:  # noqa: ANN401  # whatever ``ask`` gives
         """What ``ask`` gives for the first node for which it does not fail; that node is asked first from then on.
 
         Args:
             ask: a coroutine function of a node's URL.
             what: is asked, for messages.
             patience_s: how long all are asked again while one is busy or cannot be reached; none by default.
+            enough: so many that refuse for good are believed at once.
 
         Raises:
             NetworkError: it fails for all nodes; the last reason is told.
@@ -140,7 +141,8 @@ class Nodes:
                     continue
                 self.prefer(url)
                 return answer
-            if loop.time() + pause_s > until or not any(map(_may_pass, failures)):
+            may_pass = sum(map(_may_pass, failures))
+            if loop.time() + pause_s > until or may_pass == 0 or len(failures) - may_pass >= enough:
                 raise NetworkError(what, f"none of {len(self._urls)} nodes helps; the last: {failures[-1]}")
             # Devices that are turned away together should not come back together.
             await asyncio.sleep(pause_s * (0.5 + secrets.randbelow(1000) / 1000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,7 +57,9 @@ class GuardedServer:
         self._section = section
         self._metrics = metrics
         self._open_paths = open_paths
-        self._open = OpenConnections(section.connections_per_address)
+        self._open = OpenConnections[_Connection](
+            section.connections, section.connections_per_address, lambda connection: connection.force_close()
+        )
         self._rate = RateLimit(section.requests_per_second, section.burst, asyncio.get_running_loop().time)
         self._app = web.Application(middlewares=[self._guard], client_max_size=_BODY_BYTES)
         for method, path, handler in routes:
@@ -96,7 +99,7 @@ class GuardedServer:
 
     def _make_protocol(self) -> asyncio.Protocol:
         manager = self._runner.server
-        if manager is None or len(manager.connections) >= self._section.connections:
+        if manager is None:
             return self._turned_away()
         return _Connection(
             manager,
@@ -165,7 +168,7 @@ class _Connection(web.RequestHandler):
     __slots__ = ("_deadline", "_header_timeout_s", "_open", "_peer", "_turn_away")
 
     def limited(
-        self, header_timeout_s: float, open_connections: OpenConnections, turn_away: Callable[[], _Refusal]
+        self, header_timeout_s: float, open_connections: OpenConnections[_Connection], turn_away: Callable[[], _Refusal]
     ) -> _Connection:
         """With a time until the first request, and a place among the peer's connections."""
         self._header_timeout_s = header_timeout_s
@@ -175,16 +178,17 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._peer = peer_of(str((transport.get_extra_info("peername") or ("",))[0]))
-        if not self._open.enter(self._peer):
+        if not self._open.enter(self._peer, self):
             refusal: Any = self._turn_away()
             cast("asyncio.Transport", transport).set_protocol(refusal)
             refusal.connection_made(transport)
             return
-        super().connection_made(transport)
+        # Before aiohttp's own timer, which closes the connection without a word.
         self._deadline = asyncio.get_running_loop().call_later(self._header_timeout_s, self._give_up)
+        super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._open.leave(self._peer)
+        self._open.leave(self._peer, self)
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
@@ -203,8 +207,12 @@ class _Connection(web.RequestHandler):
         return response
 
     def _give_up(self) -> None:
-        if not self._request_count:
-            self.force_close()
+        if self._request_count:
+            return
+        if self.transport is not None:
+            problem = f"no request came within {self._header_timeout_s:g} s"
+            self.transport.write(_raw_refusal(408, "Request Timeout", "TooSlowError", problem))
+        self.force_close()
 
 
 class _NoAccessLog(AbstractAccessLogger):
@@ -223,11 +231,17 @@ class _Refusal(asyncio.Protocol):
     """Turns a connection away when there are too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        body = b'{"error": "TooManyConnections", "message": "too many connections; try again in a second"}'
-        head = f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: {len(body)}\r\n"
+        problem = "too many connections; try again in a second"
         writer: Any = transport
-        writer.write(head.encode() + b"Content-Type: application/json\r\nConnection: close\r\n\r\n" + body)
+        writer.write(_raw_refusal(429, "Too Many Requests", "TooManyConnections", problem))
         writer.close()
+
+
+def _raw_refusal(status: int, reason: str, name: str, message: str) -> bytes:
+    """A refusal where there is no request that aiohttp could answer."""
+    body = json.dumps({"error": name, "message": message}).encode()
+    head = f"HTTP/1.1 {status} {reason}", "Retry-After: 1", f"Content-Length: {len(body)}"
+    return "\r\n".join((*head, "Content-Type: application/json", "Connection: close", "\r\n")).encode() + body
 
 
 def _tls(section: HttpSection) -> ssl.SSLContext | None:

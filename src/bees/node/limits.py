@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bees.transport.refusals import TooManyRequestsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+C = TypeVar("C")
 
 _PEERS_KNOWN = 4096
 _IPV6_HOST_BITS = 64
@@ -34,30 +36,48 @@ def peer_of(host: str) -> str:
     return f"{IPv6Address(int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS)}/{128 - _IPV6_HOST_BITS}"
 
 
-class OpenConnections:
-    """How many connections each peer has open.
+class OpenConnections(Generic[C]):
+    """Which connections each peer has open.
+
+    Where all places are taken, a peer that has fewer than another gets one of the other's: else a few addresses could
+    keep everybody out.
 
     Args:
-        most: of one peer.
+        most: of all peers together.
+        most_of_one: of one peer.
+        end: ends a connection to make room; it leaves in its own time.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open: Counter[str] = Counter()
+    def __init__(self, most: int, most_of_one: int, end: Callable[[C], object]) -> None:
+        self._most, self._most_of_one, self._end = most, most_of_one, end
+        self._open: dict[str, dict[C, None]] = {}
+        self.count = 0
 
-    def enter(self, peer: str) -> bool:
-        """Count one more, unless the peer has as many as it may."""
-        if self._open[peer] >= self._most:
+    def enter(self, peer: str, connection: C) -> bool:
+        """Count a connection, unless there is no place for it."""
+        own = self._open.get(peer, {})
+        if len(own) >= self._most_of_one:
             return False
-        self._open[peer] += 1
+        if self.count >= self._most:
+            greediest = max(self._open, key=lambda known: len(self._open[known]))
+            if len(self._open[greediest]) <= len(own) + 1:
+                return False
+            oldest = next(iter(self._open[greediest]))
+            self.leave(greediest, oldest)
+            self._end(oldest)
+        self._open.setdefault(peer, own)[connection] = None
+        self.count += 1
         return True
 
-    def leave(self, peer: str) -> None:
-        """Count one less."""
-        self._open[peer] -= 1
-        if self._open[peer] <= 0:
-            # Else whoever has ever come would stay known.
-            del self._open[peer]
+    def leave(self, peer: str, connection: C) -> None:
+        """Count a connection no more; it may have left already."""
+        own = self._open.get(peer, {})
+        if connection in own:
+            del own[connection]
+            self.count -= 1
+            if not own:
+                # Else whoever has ever come would stay known.
+                del self._open[peer]
 
 
 class RateLimit:
@@ -94,16 +114,21 @@ class RateLimit:
 
 
 class Queue:
-    """Lets a few work at once and some more wait, and turns all others away.
+    """Lets a few begin at once and some more wait, and turns all others away.
+
+    Whoever works for long goes on, but its place is the next one's: else as many as there are places, each slower than
+    anybody else, would stop all others.
 
     Args:
-        at_once: that work.
-        waiting: that wait.
+        at_once: that begin.
+        waiting: that wait, or work without a place.
+        place_s: how long a place is one's own.
     """
 
-    def __init__(self, at_once: int, waiting: int) -> None:
+    def __init__(self, at_once: int, waiting: int, place_s: float = 2.0) -> None:
         self._places = asyncio.Semaphore(at_once)
         self._most = at_once + waiting
+        self._place_s = place_s
         self.inside = 0
 
     @asynccontextmanager
@@ -117,7 +142,26 @@ class Queue:
             raise TooManyRequestsError(f"{self._most} uploads are under way; try again in a second")
         self.inside += 1
         try:
-            async with self._places:
+            await self._places.acquire()
+            place = _Place(self._places)
+            timer = asyncio.get_running_loop().call_later(self._place_s, place.give_up)
+            try:
                 yield
+            finally:
+                timer.cancel()
+                place.give_up()
         finally:
             self.inside -= 1
+
+
+class _Place:
+    """One of a semaphore's places, given up once."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places: asyncio.Semaphore | None = places
+
+    def give_up(self) -> None:
+        """Let the next one have it."""
+        places, self._places = self._places, None
+        if places is not None:
+            places.release()
