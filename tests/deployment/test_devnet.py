@@ -23,7 +23,7 @@ from bees.deployment.watch import look
 from bees.engines.audit import verify_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.block import Block
-from bees.ledger.transactions import Publish
+from bees.ledger.transactions import Delegate, Publish, Update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,9 +113,11 @@ def test_a_node_that_is_killed_catches_up_and_no_round_is_lost(tmp_path: Path, n
     folder = tmp_path / "net"
     sizes = ("-n", 4, "-k", 4, "--port", free_base(20), "--block-time", 0.2, "--scenario", "quick")
     with ExitStack() as stack:
-        run("devnet", "up", *sizes, "--detach", "--dir", folder, "--json")
+        run("devnet", "up", *sizes, "--offload", 1, "--detach", "--dir", folder, "--json")
         stack.callback(run, "devnet", "down", "--dir", folder, "--json")
         _wait_for_round(folder, 2, nodes=4)
+        (data,) = (folder / "node0" / "data" / "offloaded").glob("*.data")
+        assert data.stat().st_mode & 0o077 == 0
         victim = next(process for process in load(folder).processes if process.name == "node1")
         os.kill(victim.pid, signal.SIGKILL)
         alone = _wait_for_round(folder, 2 + _round(folder), nodes=3)
@@ -132,6 +134,21 @@ def test_a_node_that_is_killed_catches_up_and_no_round_is_lost(tmp_path: Path, n
     outcomes = _skipped(folder / "node0" / "data" / "chain.db")
     assert outcomes
     assert not any(outcomes)
+    _check_offloaded(folder / "node0" / "data" / "chain.db")
+    assert not data.exists()
+
+
+def _check_offloaded(path: Path) -> None:
+    """Device 0 has delegated rounds; in those its server has signed its updates, and they were selected."""
+    with ChainReader(path) as reader:
+        bodies = [s.body for row in reader.blocks() for s in decode(row.block, Block).batch.transactions]
+    leaves = {body.first_round: body for body in bodies if isinstance(body, Delegate)}
+    assert {(body.device, body.server, body.last_round) for body in leaves.values()} == {(0, 0, r) for r in leaves}
+    signers = {body.round: body.server for body in bodies if isinstance(body, Update) and body.device == 0}
+    selected = {body.round for body in bodies if isinstance(body, Publish) and 0 in body.selected}
+    delegated = selected & leaves.keys()
+    assert len(delegated) >= 2
+    assert {signers[round_] for round_ in delegated} == {0}
 
 
 def _round(folder: Path) -> int:

@@ -25,7 +25,7 @@ from bees.ledger.commitments import commit_to_update
 from bees.ledger.state import Phase
 from bees.ledger.transactions import Delegate, Update
 from bees.node.offload_store import OffloadStore
-from bees.node.training_worker import Trainers, TrainingJob
+from bees.node.training_process import TrainingProcess
 from bees.protocol.device import OpenRound, delegate_round
 from bees.protocol.signer import MemoryJournal, Signer
 from bees.scenario import Learning
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bees.node.training_worker import TrainingJob
+
 DEVICE = 1
 """Its nearest server is 1, too."""
 
@@ -43,33 +45,22 @@ _DRAW = np.random.default_rng(5)
 X = _DRAW.normal(size=(30, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(np.int32)
 SETTINGS = TrainingSettings(epochs=2, batch_size=10, learning_rate=0.1, seed=3)
-TERMS = Terms(SETTINGS, patience_s=20)
+TERMS = Terms(SETTINGS, patience_s=60)
 
 
-class Real:
-    """Trains for real, in a thread of this process."""
+def real() -> TrainingProcess:
+    return TrainingProcess(60)
 
+
+class Failing(TrainingProcess):
     def __init__(self) -> None:
-        self._trainers = Trainers()
-        self.jobs: list[TrainingJob] = []
+        super().__init__(60)
 
-    async def train(self, job: TrainingJob) -> Any:
-        self.jobs.append(job)
-        done = await asyncio.to_thread(self._trainers.train, job)
-        if done.problem:
-            raise TrainingError(done.problem)
-        return np.frombuffer(done.weights, dtype="<f4")
-
-    async def stop(self) -> None:
-        pass
-
-
-class Failing(Real):
     async def train(self, job: TrainingJob) -> Any:  # noqa: ARG002  # it fails whatever it is given
         raise TrainingError("no memory left")
 
 
-class Slow(Real):
+class Slow(Failing):
     async def train(self, job: TrainingJob) -> Any:  # noqa: ARG002  # likewise
         await asyncio.sleep(3600)
 
@@ -78,7 +69,7 @@ def device_of(net: Net, folder: Path, index: int = DEVICE) -> AsyncDevice:
     return AsyncDevice(net.urls, net.world.device_keys[index], net.world.signed, folder / f"{index}.journal")
 
 
-async def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # what it waits for tells nobody
             await asyncio.sleep(0.02)
@@ -115,12 +106,12 @@ def files(net: Net, server: int = DEVICE) -> list[Path]:
 
 def test_a_server_trains_signs_and_counts_as_the_device_would(tmp_path: Path):
     async def play() -> None:
-        async with network(tmp_path, Real) as net, aiohttp.ClientSession() as session:
+        async with network(tmp_path, real) as net, aiohttp.ClientSession() as session:
             async with device_of(net, tmp_path) as sdk:
                 for round_ in (1, 2):
                     opened = await sdk.next_round()
                     if round_ == 1:
-                        await sdk.offload(opened, X, Y, Terms(SETTINGS, rounds=2, patience_s=20))
+                        await sdk.offload(opened, X, Y, Terms(SETTINGS, rounds=2, patience_s=60))
                         (path,) = files(net)
                         assert stat.S_IMODE(path.stat().st_mode) == 0o600
                         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -174,8 +165,8 @@ def test_a_slow_server_is_left_in_time_and_what_waits_is_bounded(tmp_path: Path)
             for index in range(DEVICES):
                 async with device_of(net, tmp_path, index) as sdk:
                     opened = await sdk.next_round()
-                    await sdk.offload(opened, X, Y, Terms(SETTINGS, server=2, patience_s=0.3))
-                    with pytest.raises(NetworkError, match=r"within 0\.3 s"):
+                    await sdk.offload(opened, X, Y, Terms(SETTINGS, server=2, patience_s=0.2))
+                    with pytest.raises(NetworkError, match=r"within 0\.2 s"):
                         await sdk.delegate(opened)
             async with session.post(f"{net.urls[2]}/v1/offload/3/rounds/1") as answer:
                 assert (answer.status, (await answer.json())["error"]) == (429, "TooManyRequestsError")
@@ -183,13 +174,15 @@ def test_a_slow_server_is_left_in_time_and_what_waits_is_bounded(tmp_path: Path)
             for _ in range(3):
                 await net.block()  # the loop is free while it trains
             assert net.state.round == 1
+            for index in range(DEVICES):
+                net.nodes[2].offloading.forget(index)  # else the node waits two seconds for those who wait
 
     asyncio.run(play())
 
 
 def test_whoever_holds_the_data_needs_them_but_once_and_deletes_them_when_told(tmp_path: Path):
     async def play() -> None:
-        async with network(tmp_path, Real) as net:
+        async with network(tmp_path, real) as net:
             async with device_of(net, tmp_path) as sdk:
                 await sdk.offload(await sdk.next_round(), X, Y, TERMS)
                 (first,) = files(net)
@@ -197,6 +190,11 @@ def test_whoever_holds_the_data_needs_them_but_once_and_deletes_them_when_told(t
                 opened = await sdk.next_round()
                 await sdk.offload(opened, X, Y, TERMS)
                 assert files(net) == [first]
+                for rounds, until_ in ((5, 5), (9, 5), (3, 3), (None, 2**20)):
+                    await sdk.offload(opened, X, Y, Terms(SETTINGS, rounds=rounds))
+                    assert sdk.offloads_until == until_
+                    (held,) = files(net)
+                    assert held != first
                 offers = net.nodes[DEVICE].offloading.offers
                 again = OffloadStore(offers.folder, offers.limit_bytes)
                 assert again.offers == offers.offers
@@ -212,9 +210,25 @@ def test_whoever_holds_the_data_needs_them_but_once_and_deletes_them_when_told(t
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("key", [None, bytes(32)])
+def test_data_of_a_device_that_is_removed_or_has_another_key_are_deleted(tmp_path: Path, key: bytes | None):
+    async def play() -> None:
+        async with network(tmp_path, real) as net, device_of(net, tmp_path) as sdk:
+            await sdk.offload(await sdk.next_round(), X, Y, TERMS)
+            offloading, state = net.nodes[DEVICE].offloading, net.state
+            offloading._end_offers(state)
+            assert files(net)
+            keys = list(state.members.devices)
+            keys[DEVICE] = key
+            offloading._end_offers(replace(state, members=replace(state.members, devices=tuple(keys))))
+            assert not files(net)
+
+    asyncio.run(play())
+
+
 def test_a_delegate_without_a_training_makes_a_server_sign_nothing(tmp_path: Path):
     async def play() -> None:
-        async with network(tmp_path, Real) as net, aiohttp.ClientSession() as session:
+        async with network(tmp_path, real) as net, aiohttp.ClientSession() as session:
             signer = Signer(net.world.device_keys[DEVICE], MemoryJournal())
             signed = delegate_round(signer, OpenRound.of(net.state), DEVICE, DEVICE)
             headers = {"Bees-Transaction": write_header(signed)}
@@ -250,7 +264,7 @@ async def post(session: aiohttp.ClientSession, net: Net, word: Any, body: bytes,
 
 def test_every_wrong_offer_is_refused_by_name_and_leaves_nothing(tmp_path: Path):
     async def play() -> None:
-        async with network(tmp_path, Real) as net, aiohttp.ClientSession() as session:
+        async with network(tmp_path, real) as net, aiohttp.ClientSession() as session:
             key, other = net.world.device_keys[DEVICE], net.world.device_keys[2]
             to = net.world.genesis.servers[DEVICE].public_key
             data = encode_data(X, Y)
@@ -330,7 +344,7 @@ def test_raw_data_travel_in_plain_only_within_a_host_or_when_told_to():
 )
 def test_samples_that_are_none_do_not_leave_the_device(tmp_path: Path, x: Any, y: Any):
     async def play() -> None:
-        async with network(tmp_path, Real) as net, device_of(net, tmp_path) as sdk:
+        async with network(tmp_path, real) as net, device_of(net, tmp_path) as sdk:
             with pytest.raises(InputError):
                 await sdk.offload(await sdk.next_round(), x, y, TERMS)
 

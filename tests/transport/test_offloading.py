@@ -85,7 +85,7 @@ def test_what_is_not_quite_samples_is_refused(data: bytes):
         decode_data(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, len(DATA) - 1), st.integers(0, 2**40))
 def test_hostile_bytes_are_samples_or_refused(noise: bytes, at: int, length: int):
     for data in (noise, DATA[:at] + noise + DATA[at + len(noise) :], struct.pack("<Q", length) + noise):
@@ -131,6 +131,7 @@ def test_the_digest_takes_in_who_gives_what_to_whom():
     assert len(digests) == 5
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 300 + SEAL_BYTES), st.integers(1, 255))
 def test_what_is_sealed_opens_for_one_key_and_whole(data: bytes, at: int, flip: int):
     sealed = seal(KEY.public_key, data)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from bees.core.keys import SigningKey
     from bees.device.nodes import Answer, Nodes
+    from bees.ledger.committee import Committee
     from bees.ledger.genesis import Genesis
     from bees.transport.offloading import SignedWord
 
@@ -87,6 +88,7 @@ class RemoteTraining:
         terms: see ``Terms``.
         x: samples, shape (n, inputs) or (n, ...), any floats.
         y: class of each, shape (n,).
+        committee: the servers that count now, as far as is known.
 
     Raises:
         InputError: no samples, more than the genesis grants, NaN among them, or no such server.
@@ -101,10 +103,15 @@ class RemoteTraining:
         terms: Terms,
         x: ArrayLike,
         y: ArrayLike,
+        committee: Committee,
     ) -> None:
         self.server = genesis.devices[index].server if terms.server is None else terms.server
         if not 0 <= self.server < len(genesis.servers):
             raise InputError("server", f"{self.server} is none of the {len(genesis.servers)} servers of the genesis")
+        server_key = committee.key(self.server)
+        if server_key is None:
+            raise InputError("server", f"{self.server} was removed from the chain; offload to another one")
+        self._server_key = server_key
         self.url, self.last_round = "", 0
         self._nodes, self._genesis, self._key, self._index, self._terms = nodes, genesis, key, index, terms
         samples, labels = _checked(x, y, genesis.devices[index].sample_cap)
@@ -139,7 +146,7 @@ class RemoteTraining:
             samples=self.samples,
             settings=self._terms.settings,
         )
-        sealed = await asyncio.to_thread(seal, self._genesis.servers[self.server].public_key, self._data)
+        sealed = await asyncio.to_thread(seal, self._server_key, self._data)
         await self._post("/v1/offload", sealed, sign_word(offer, self._key))
         fields = {"server": self.server, "samples": self.samples, "sealed_bytes": len(sealed)}
         _log.info("raw data are at the server", **fields, last_round=self.last_round)
@@ -213,9 +220,10 @@ class RemoteTraining:
     def _is_held(self, told: dict[str, Any], round_: int) -> bool:
         settings = self._terms.settings
         wanted = {name: getattr(settings, name) for name in settings.__struct_fields__}
-        last = told.get("last_round")
-        is_long_enough = isinstance(last, int) and last >= round_
-        return told.get("data") == self._digest.hex() and told.get("settings") == wanted and is_long_enough
+        is_same = told.get("data") == self._digest.hex() and told.get("settings") == wanted
+        left, rounds = _natural(told, "last_round") - round_ + 1, self._terms.rounds
+        # Neither longer than the device wants, nor, where it says when to stop, for a few rounds only.
+        return is_same and (left > ROUNDS_LIMIT // 2 if rounds is None else 1 <= left <= rounds)
 
     async def _json(self, url: str, path: str) -> dict[str, Any]:
         answer = await self._nodes.ask(url, path)
