@@ -58,6 +58,7 @@ def main(
     ],
     devices: Annotated[int, typer.Option(min=1, help="K.")] = 12,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds that are counted.")] = 5,
+    commit_s: Annotated[float, typer.Option(min=0, help="CometBFT's pause after a block.")] = 0.2,
     patience_s: Annotated[float, typer.Option(min=1, help="For a row, before it is given up.")] = 600,
     folder: Annotated[Path | None, typer.Option(help="Keeps rows. Default: runs/network-<commit>.")] = None,
     before: Annotated[Path | None, typer.Option(help="A folder of rows of an earlier revision.")] = None,
@@ -70,10 +71,10 @@ def main(
     rows: dict[str, Any] = {}
     for kilobytes in model_kb:
         for count in servers:
-            name = f"n{count}-k{devices}-{kilobytes}kb-r{rounds}"
+            name = f"n{count}-k{devices}-{kilobytes}kb-c{commit_s:g}s-r{rounds}"
             path = folder / f"{name}.json"
             if not path.exists():
-                row = measure(count, devices, kilobytes, rounds, patience_s, path.with_suffix(".log"))
+                row = measure(count, devices, kilobytes, rounds, commit_s, patience_s, path.with_suffix(".log"))
                 draft = path.with_suffix(".part")
                 draft.write_text(json.dumps(row, indent=2, sort_keys=True))
                 draft.replace(path)
@@ -90,7 +91,9 @@ def main(
     plain(str(file.name))
 
 
-def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s: float, log: Path) -> dict[str, Any]:
+def measure(
+    servers: int, devices: int, kilobytes: int, rounds: int, commit_s: float, patience_s: float, log: Path
+) -> dict[str, Any]:
     """One row: a network from its genesis until ``rounds`` rounds after the first are closed.
 
     Args:
@@ -98,6 +101,7 @@ def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s:
         devices: K.
         kilobytes: of a model.
         rounds: that are counted.
+        commit_s: CometBFT's pause after a block.
         patience_s: for the first of them, and for all others together.
         log: gets the ends of all logs if it fails.
     """
@@ -107,7 +111,8 @@ def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s:
         folder = Path(tempfile.mkdtemp(prefix="bees-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         addresses = local_addresses(servers)
-        net = RandomNetwork(folder / "net", world, addresses, direct(addresses), propose_s=30, peers_timeout_s=60)
+        times: dict[str, Any] = {"commit_s": commit_s, "propose_s": 30, "peers_timeout_s": 60}
+        net = RandomNetwork(folder / "net", world, addresses, direct(addresses), **times)
         stack.callback(net.close)
         net.start(entry=PROFILED_NODE)
         taking_part = Devices(net)
@@ -122,6 +127,7 @@ def measure(servers: int, devices: int, kilobytes: int, rounds: int, patience_s:
             "servers": servers,
             "devices": devices,
             "rounds": rounds,
+            "commit_s": commit_s,
             "model_bytes": world.genesis.model.model_bytes,
             "peak_memory_mb": _peaks(processes),
             "load_average": {"before": round(load_before[0], 1), "after": round(os.getloadavg()[0], 1)},

@@ -161,14 +161,15 @@ class DutyLoop:
 
         Every server that will have to check a Publish runs the contract now, and not after the main node has.
         """
-        if state.main_node != self._ledger.server and state.genesis.verification != "all_servers":
+        is_own_turn = state.main_node == self._ledger.server
+        if not is_own_turn and state.genesis.verification != "all_servers":
             return None
         executor = self._ledger.executor
         try:
             await executor.settle(lambda: executor.run(state))
         except (MissingBlobError, ContractError):
             return None
-        return await asyncio.to_thread(self._duties.publish, state)
+        return await asyncio.to_thread(self._duties.publish, state) if is_own_turn else None
 
     def _pull(self, wanted: WantedBlob) -> None:
         if wanted.commitment in self._pulled:
