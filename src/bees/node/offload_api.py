@@ -80,7 +80,8 @@ class OffloadApi:
         self._ledger, self._offloading, self._metrics = ledger, offloading, metrics
         self._offers, self._section = offloading.offers, offloading.section
         self._open_sealed, self._model = open_sealed, model
-        self._uploads = Queue(self._section.uploads_at_once, _UPLOADS_WAITING)
+        # A place is kept until the data are on disk: what is received stands in memory.
+        self._uploads = Queue(self._section.uploads_at_once, _UPLOADS_WAITING, 2 * self._section.upload_timeout_s)
         self._uploading: set[int] = set()
         metrics.raw_data.set(self._offers.size_bytes)
         ledger.on_block(lambda _: metrics.raw_data.set(self._offers.size_bytes))
