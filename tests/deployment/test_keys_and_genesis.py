@@ -77,6 +77,22 @@ def test_each_server_signs_in_turn_and_then_a_node_can_start_from_it(tmp_path: P
     assert len(read_initial_model(tmp_path / "bees.genesis.model", signed.genesis)) == signed.genesis.model.parameters
 
 
+def test_servers_may_sign_copies_apart_from_one_another(tmp_path: Path, members: Path):
+    genesis = tmp_path / "bees.genesis"
+    json_of("genesis", "new", genesis, "--members", members, *SCENARIO)
+    copies = [tmp_path / f"copy{k}" for k in range(4)]
+    for k, copy in enumerate(copies):
+        copy.write_bytes(genesis.read_bytes())
+        json_of("genesis", "sign", copy, "--key", tmp_path / f"servers{k}.key")
+    assert json_of("genesis", "merge", genesis, *copies[:3])["unsigned"] == [3]
+    assert json_of("genesis", "merge", genesis, copies[3])["unsigned"] == []
+    check_genesis(decode(genesis.read_bytes(), SignedGenesis))
+    other = tmp_path / "other.genesis"
+    json_of("genesis", "new", other, "--members", members, *SCENARIO, "--set", "seed=5")
+    code, _, err = bees("genesis", "merge", genesis, other)
+    assert (code, "is of chain" in err) == (2, True)
+
+
 def test_a_signature_of_a_stranger_or_of_another_genesis_does_not_count(tmp_path: Path, members: Path):
     genesis = tmp_path / "bees.genesis"
     json_of("genesis", "new", genesis, "--members", members, *SCENARIO)

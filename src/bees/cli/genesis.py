@@ -27,7 +27,7 @@ def new(
     block_s: Annotated[float, typer.Option(min=0.1, max=60, help="Pause between two blocks.")] = 1.0,
     as_json: AsJson = False,
 ) -> None:
-    """Draft a genesis. Then every server signs it, one after the other: bees genesis sign.
+    """Draft a genesis. Then every server signs it: bees genesis sign, one after the other, or each a copy (merge).
 
     Where the members file holds the cards of the servers (`bees keys server`), a list of their hosts is written beside
     it and signed with it. Phases are those of a real network, 60 blocks for COLLECT, unless you --set them.
@@ -89,6 +89,35 @@ def sign(
         print_json({"genesis": str(file), "chain_id": signed.genesis.chain_id.hex(), "unsigned": list(missing)})
     else:
         plain(f"signed; {_still(missing)}")
+
+
+@genesis.command()
+def merge(
+    file: File,
+    copies: Annotated[list[Path], typer.Argument(help="Copies of it that servers have signed apart.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put the signatures of several copies into one file, and those under the hosts beside each of them.
+
+    Example: bees genesis merge bees.genesis from-edge1/bees.genesis from-edge2/bees.genesis
+    """
+    from bees.deployment.founding import genesis_bytes, merge_signatures, read_draft, unsigned_servers
+    from bees.deployment.hosts import hosts_bytes, hosts_path, merge_hosts, read_hosts
+    from bees.run_folder import write_bytes
+
+    signed = merge_signatures(read_draft(file), [read_draft(copy) for copy in copies])
+    hosts = read_hosts(file, signed.genesis)
+    if hosts is not None:
+        found = [read_hosts(copy, signed.genesis) for copy in copies]
+        merged = merge_hosts(hosts, [one for one in found if one is not None], signed.genesis)
+        where = hosts_path(file)
+        write_bytes(where.parent, where.name, hosts_bytes(merged))
+    write_bytes(file.parent, file.name, genesis_bytes(signed))
+    missing = unsigned_servers(signed)
+    if as_json:
+        print_json({"genesis": str(file), "chain_id": signed.genesis.chain_id.hex(), "unsigned": list(missing)})
+    else:
+        plain(f"merged; {_still(missing)}")
 
 
 @genesis.command()

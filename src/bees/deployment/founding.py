@@ -23,6 +23,7 @@ from bees.toml_file import read_toml_bytes
 from bees.transport.genesis_file import read_genesis_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bees.core.fixed_point import Words
@@ -194,6 +195,22 @@ def add_signature(signed: SignedGenesis, key: SigningKey) -> SignedGenesis:
     signatures = list(signed.signatures)
     signatures[keys.index(key.public_key)] = own
     return SignedGenesis(signed.genesis, tuple(signatures))
+
+
+def merge_signatures(signed: SignedGenesis, copies: Iterable[SignedGenesis]) -> SignedGenesis:
+    """The genesis with the valid signatures of all copies, which servers have signed apart from one another.
+
+    Raises:
+        InputError: a copy is of another genesis.
+    """
+    for copy in copies:
+        if copy.genesis.chain_id != signed.genesis.chain_id:
+            raise InputError("copy", f"is of chain {copy.genesis.chain_id.hex()}, not {signed.genesis.chain_id.hex()}")
+        unsigned = {*unsigned_servers(signed)} - {*unsigned_servers(copy)}
+        both = enumerate(zip(signed.signatures, copy.signatures, strict=True))
+        signatures = (other if server in unsigned else own for server, (own, other) in both)
+        signed = SignedGenesis(signed.genesis, tuple(signatures))
+    return signed
 
 
 def unsigned_servers(signed: SignedGenesis) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from bees.key_file import read_public_key
 from bees.ledger.genesis import Hash, Positive, PublicKey, Signature  # msgspec reads the annotations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bees.core.keys import SigningKey
@@ -116,6 +117,22 @@ def sign_hosts(signed: SignedHosts, genesis: Genesis, key: SigningKey) -> Signed
     signatures = list(signed.signatures)
     signatures[keys.index(key.public_key)] = key.sign(_signing_bytes(signed.hosts))
     return SignedHosts(signed.hosts, tuple(signatures))
+
+
+def merge_hosts(signed: SignedHosts, copies: Iterable[SignedHosts], genesis: Genesis) -> SignedHosts:
+    """The hosts with the valid signatures of all copies, which servers have signed apart from one another.
+
+    Raises:
+        InputError: a copy lists other hosts.
+    """
+    for copy in copies:
+        if copy.hosts != signed.hosts:
+            raise InputError("copy", "lists other hosts, so what was signed is not one and the same")
+        unsigned = {*unsigned_hosts(signed, genesis)} - {*unsigned_hosts(copy, genesis)}
+        both = enumerate(zip(signed.signatures, copy.signatures, strict=True))
+        signatures = (other if server in unsigned else own for server, (own, other) in both)
+        signed = SignedHosts(signed.hosts, tuple(signatures))
+    return signed
 
 
 def unsigned_hosts(signed: SignedHosts, genesis: Genesis) -> tuple[int, ...]:
