@@ -326,6 +326,12 @@ def test_no_former_committee_hands_over_again():
     assert followed(encode((proved(C3, C0, 40),)), trusted, known) is not None
 
 
+def test_a_block_that_changes_nothing_is_no_change():
+    trusted, known = followed(FOLLOWED)
+    assert followed(encode((proved(C3, C3, 40),)), trusted, known) is None
+    assert followed(encode((proved(C0, C0, 10),))) is None
+
+
 def test_a_forged_committee_is_refused():
     proof = proved(C0, C1, 10)
     for name, commit in forged_commits(proof.header, FOUR.founding.server_keys, C0.quorum):

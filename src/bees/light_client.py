@@ -149,6 +149,8 @@ def follow_committee(genesis: TrustedGenesis, proofs: bytes) -> TrustedGenesis:
         start = reader.at
         reader.array(1)
         keys = tuple(reader.binary_or_nil(_KEY_BYTES) for _ in range(reader.array()))
+        if keys == genesis.server_keys:
+            raise RefusedError(f"block {height} has changed nothing")
         _check_path(app_hash, "committee", reader.since(start), reader)
         former = genesis.server_keys
         genesis = replace(genesis, server_keys=keys, height=height, block=block, former_keys=former)

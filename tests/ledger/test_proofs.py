@@ -13,6 +13,7 @@ from bees.core.canonical import Record, decode, encode
 from bees.core.errors import ProofError
 from bees.core.keys import SigningKey, is_signed_by
 from bees.ledger.block import Batch, Block, Commit, CommitSignature, Header, block_id, vote_bytes
+from bees.ledger.committee import Committee
 from bees.ledger.genesis import ServerRecord, sign_genesis
 from bees.ledger.proofs import CommitteeProof, Committees, ModelProof, check_model_proof, prove_committee, prove_model
 from bees.ledger.state import Outcome, initial_state, state_tree
@@ -269,16 +270,21 @@ def test_whatever_is_changed_in_a_committee_proof_it_is_refused(amended: Amended
 
 
 def test_the_right_committee_in_another_leaf_is_refused(amended: Amended):
-    state = amended.world.state
-    tree = state_tree(state)
+    tree = state_tree(amended.world.state)
     header, commit = amended.world.blocks[-1].header, amended.world.commits[-1]
     known = amended.follow(*amended.proofs)
-    again = prove_committee(state, header, commit)
-    assert known.follow([again], is_signed_by).newest == known.newest
-    for leaf in ("devices", "validators", "amendments"):
-        other = msgspec.structs.replace(again, path=tree.prove(leaf))
+    committee = Committee((*known.newest.keys[:3], S3.public_key))
+    for leaf in ("devices", "validators", "amendments", "committee"):
+        other = CommitteeProof(header, commit, committee, tree.prove(leaf))
         with pytest.raises(ProofError, match="another root"):
             known.follow([other], is_signed_by)
+
+
+def test_a_later_block_under_the_same_committee_is_no_change(amended: Amended):
+    """Else a liar could have a device follow block after block."""
+    again = prove_committee(amended.world.state, amended.world.blocks[-1].header, amended.world.commits[-1])
+    with pytest.raises(ProofError, match="has changed nothing"):
+        amended.follow(again, known=amended.follow(*amended.proofs))
 
 
 def test_a_chain_that_never_amended_proves_no_committee(world: World):

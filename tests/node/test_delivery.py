@@ -148,7 +148,7 @@ def test_a_node_that_never_answers_holds_up_no_device(tmp_path: Path):
         async with network(tmp_path) as net, aiohttp.ClientSession() as session:
             mute = await asyncio.start_server(silent, "127.0.0.1", 0)
             nodes = Nodes([f"http://127.0.0.1:{mute.sockets[0].getsockname()[1]}", *net.urls[:3]])
-            delivery = Delivery(nodes, net.world.genesis, *one_update(net), b"")
+            delivery = Delivery(nodes, net.world.genesis, net.world.genesis.committee, *one_update(net), b"")
             began = time.monotonic()
             told = await delivery._ask_rounds()
             assert {url for url, _ in told} == set(net.urls[:3])
@@ -172,7 +172,7 @@ def test_a_liar_that_answers_first_does_not_end_the_asking(tmp_path: Path):
         async with network(tmp_path) as net:
             liar = await lie(net, {"round": 1, "phase": "publish", "updates": [0], "open": True})
             nodes = Nodes([net.urls[3], *net.urls[:3]])
-            delivery = Delivery(nodes, net.world.genesis, *one_update(net), b"")
+            delivery = Delivery(nodes, net.world.genesis, net.world.genesis.committee, *one_update(net), b"")
             told = dict(await delivery._ask_rounds())
             assert sum(said.phase == "collect" for said in told.values()) >= 2
             assert not delivery._say(list(told.items()), delivery._is_collect_over)

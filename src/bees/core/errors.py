@@ -41,13 +41,15 @@ failed verification or a run that could not end well.
     │   ├── AbciError                bytes from CometBFT's socket that are no messages of ABCI
     │   ├── CometError               CometBFT cannot be started or reached, or refuses a request
     │   ├── DivergedError            this server's state is not what the other servers have signed
-    │   └── NoKeyError               the chain names another key for this server, or it was removed
+    │   └── NoKeyError               the chain names another key for this server, or it was removed (exit 2)
     ├── NetworkError                 other participants cannot be reached, or answer nonsense (exit 1)
     │   └── NodeRefusesError         a node has refused a request
+    ├── NotAMemberError              the servers have removed this device, or replaced its key (exit 2)
     ├── RequestError                 an HTTP request that is refused; its subclasses say why (exit 1)
     ├── ChainFileError               a chain file that is cut, altered or not a chain (exit 1)
     │   └── StorageError             its disk is full, read-only or failing; says nothing of the chain (exit 2)
     ├── WorkerLostError              a process that worked for this one has died (exit 1)
+    ├── TrainingError                a server's training for a device that failed or took too long (exit 1)
     └── NoDeviceLeftError            every device is empty (exit 1)
 
 The subclasses of TransactionError and BlockError stand beside the rules that they guard, in
@@ -478,6 +480,28 @@ class NodeRefusesError(NetworkError):
 
 
 @dataclass(eq=False)
+class NotAMemberError(BeesError):
+    """The servers have removed this device from the chain, or replaced its key: f+1 nodes say so.
+
+    Attributes:
+        device: its index in the genesis.
+        is_removed: whether it takes no part any more.
+    """
+
+    exit_code: ClassVar[int] = 2  # starting it again changes nothing
+
+    device: int
+    is_removed: bool
+
+    @property
+    def message(self) -> str:
+        if self.is_removed:
+            return f"device {self.device} takes no part any more: the servers have removed it from the chain"
+        fix = f"give its new key, and --index {self.device} if the genesis does not name that"
+        return f"the key at hand is not that of device {self.device}, or not any more: the servers replace keys; {fix}"
+
+
+@dataclass(eq=False)
 class RequestError(BeesError):
     """An HTTP request that is refused. Its subclasses, in ``bees.transport.refusals``, say why.
 
@@ -511,6 +535,8 @@ class NoKeyError(EngineError):
     Attributes:
         is_removed: whether it takes no part any more.
     """
+
+    exit_code: ClassVar[int] = 2  # starting it again changes nothing
 
     is_removed: bool
 

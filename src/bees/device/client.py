@@ -12,6 +12,7 @@ from bees.core.canonical import decode
 from bees.core.errors import CodecError, DoubleSignError, InputError, ModelShapeError, NetworkError, ProofError
 from bees.core.fixed_point import bytes_to_words, dequantise, quantise
 from bees.core.keys import is_signed_by
+from bees.device.committees import KnownCommittees
 from bees.device.delivery import Delivery
 from bees.device.nodes import Nodes
 from bees.device.offloading import RemoteTraining
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from bees.core.keys import SigningKey
     from bees.device.nodes import Answer
     from bees.device.offloading import Terms
-    from bees.ledger.genesis import SignedGenesis
+    from bees.ledger.genesis import Genesis, SignedGenesis
+    from bees.ledger.transactions import Signed
 
 _WAIT_S = 20
 _PAUSE_S = 1.0
@@ -55,10 +57,11 @@ class AsyncDevice:
         journal: file that remembers what was signed, so that a restart never signs twice.
         authority: PEM file of the authority that has signed the nodes' certificates.
         timeout_s: until a node must have answered.
+        index: u_k, which must be given where the servers have replaced the key that the genesis names.
 
     Raises:
         GenesisError: the genesis contradicts itself, or not every server has signed it.
-        InputError: the key is no device's of this genesis.
+        InputError: the key is no device's of this genesis, and no index was given.
     """
 
     def __init__(
@@ -70,14 +73,14 @@ class AsyncDevice:
         *,
         authority: str | None = None,
         timeout_s: float = 60.0,
+        index: int | None = None,
     ) -> None:
         check_genesis(genesis)
         self.genesis = genesis.genesis
-        keys = [record.public_key for record in self.genesis.devices]
-        if key.public_key not in keys:
-            raise InputError("key", f"{key.public_key.hex()} is no device of chain {self.genesis.chain_id.hex()}")
-        self.index = keys.index(key.public_key)
+        self.index = _index_of(self.genesis, key, index)
         self._nodes = Nodes(node_urls, timeout_s=timeout_s, authority=authority)
+        self._committees = KnownCommittees(self.genesis, journal.with_name(f"{journal.name}.committees"))
+        self._asked_all = False
         self._journal = DiskJournal(journal)
         self._key = key
         self._remote: RemoteTraining | None = None
@@ -95,6 +98,9 @@ class AsyncDevice:
         It waits for as long as it takes, also while no node answers. What it has signed before a restart counts as
         handed in.
         """
+        if not self._asked_all:
+            await self._committees.follow_all(self._nodes)
+            self._asked_all = True
         while True:
             try:
                 answer: DeviceRound | None = await self._nodes.first(self._ask_round, "the open round")
@@ -124,6 +130,7 @@ class AsyncDevice:
             InputError: more samples than the genesis grants this device.
             DoubleSignError: another update was signed for this round, or the round was delegated.
             NetworkError: no node takes it, although the round is open.
+            NotAMemberError: the servers have removed this device, or replaced its key.
         """
         if self._journal.signed_for(("Delegate", round_.round)) is not None:
             raise DoubleSignError("Delegate", round_.round)
@@ -135,10 +142,11 @@ class AsyncDevice:
         open_round = OpenRound(self.genesis.chain_id, round_.round, round_.model)
         signed = commit_update(self._signer, open_round, self.index, samples, update)
         self._last_round = round_.round
-        delivery = Delivery(self._nodes, self.genesis, signed, self.index, round_.round, update)
+        delivery = self._delivery(signed, round_.round, update)
         try:
             taken = (await delivery.entrust()).url
         except NetworkError:
+            delivery.check_membership()
             # To miss a round is nothing unusual, and no reason to end a loop over rounds.
             if not await delivery.is_late():
                 raise
@@ -167,7 +175,8 @@ class AsyncDevice:
             InputError: the samples are none, or would travel in plain to another host.
             NetworkError: the server cannot be reached, or refuses them.
         """
-        remote = RemoteTraining(self._nodes, self.genesis, self._key, self.index, terms, x, y)
+        committee = self._committees.proved.newest
+        remote = RemoteTraining(self._nodes, self.genesis, self._key, self.index, terms, x, y, committee)
         await remote.hand_over(round_.round)
         self._remote = remote
 
@@ -184,6 +193,7 @@ class AsyncDevice:
             InputError: nothing was offloaded.
             NetworkError: the server has no data for this round, refuses, fails or takes too long.
             DoubleSignError: an update was signed for this round, or it was delegated to another server.
+            NotAMemberError: the servers have removed this device, or replaced its key.
         """
         remote = self._remote
         if remote is None:
@@ -196,9 +206,10 @@ class AsyncDevice:
         opened = OpenRound(self.genesis.chain_id, round_.round, round_.model)
         signed = delegate_round(self._signer, opened, self.index, remote.server)
         self._last_round = round_.round
-        delivery = Delivery(self._nodes, self.genesis, signed, self.index, round_.round, None)
+        delivery = self._delivery(signed, round_.round, None)
         accepted = None
         if not await delivery.carry(remote.url):
+            delivery.check_membership()
             _log.warning("no node takes the Delegate; the round is lost", round=round_.round)
             accepted = False
         elif confirm:
@@ -245,6 +256,9 @@ class AsyncDevice:
         told = (await self._useful(url, f"/v1/round?after={self._last_round}&wait={wait_s}")).json()
         if not told.get("open") or not isinstance(told.get("round"), int) or told["round"] <= self._last_round:
             return None
+        committee_height = told.get("committee_height")
+        if isinstance(committee_height, int) and committee_height > self._committees.proved.height:
+            await self._committees.follow(self._nodes, url)
         limit = self.genesis.model.model_bytes + _PROOF_BYTES
         answer = await self._nodes.ask(url, "/v1/model", limit_bytes=limit)
         if answer.status == _NOT_YET:
@@ -254,11 +268,15 @@ class AsyncDevice:
         given = decode(answer.body, ModelAnswer)
         words = bytes_to_words(given.words)
         open_round = OpenRound(given.chain_id, given.round, given.previous_model)
-        check_global_model(self.genesis, open_round, words, given.proof, is_signed_by)
+        check_global_model(self.genesis, open_round, words, given.proof, is_signed_by, self._committees.proved)
         if given.round <= self._last_round or self._has_signed(given.round):
             self._last_round = max(self._last_round, given.round)
             return None
         return DeviceRound(given.round, given.previous_model, self._unflatten(words), words)
+
+    def _delivery(self, signed: Signed, round_: int, update: bytes | None) -> Delivery:
+        committee = self._committees.proved.newest
+        return Delivery(self._nodes, self.genesis, committee, signed, self.index, round_, update)
 
     def _has_signed(self, round_: int) -> bool:
         return self._has_trained(round_) or self._journal.signed_for(("Delegate", round_)) is not None
@@ -289,3 +307,18 @@ class AsyncDevice:
             arrays.append(weights[start : start + array.size].reshape(array.shape))
             start += array.size
         return tuple(arrays)
+
+
+def _index_of(genesis: Genesis, key: SigningKey, index: int | None) -> int:
+    keys = [record.public_key for record in genesis.devices]
+    named = keys.index(key.public_key) if key.public_key in keys else None
+    if index is None:
+        if named is None:
+            told = f"{key.public_key.hex()} is no device of chain {genesis.chain_id.hex()}"
+            raise InputError("key", f"{told}; if it replaces the key of device K, say so: index=K (--index K)")
+        return named
+    if not 0 <= index < len(keys):
+        raise InputError("index", f"{index} is none of the {len(keys)} devices of the genesis, from 0")
+    if named not in (None, index):
+        raise InputError("index", f"{index} is given, but the key is that of device {named}")
+    return index

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
-from bees.core.errors import NetworkError
+from bees.core.errors import NetworkError, NotAMemberError
 from bees.ledger.commitments import commit_to_update
 from bees.transport.bodies import TRANSACTION_HEADER, write_header
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bees.device.nodes import Answer, Nodes
+    from bees.ledger.committee import Committee
     from bees.ledger.genesis import Genesis
     from bees.ledger.transactions import Signed
 
@@ -50,7 +51,8 @@ class Delivery:
 
     Args:
         nodes: to which it goes.
-        genesis: says how many servers may lie.
+        genesis: says how many servers there were.
+        committee: the servers that count now, as far as is known.
         signed: the Update, or the Delegate for one.
         device: u_k, its author.
         round_: t, which it is for.
@@ -61,13 +63,22 @@ class Delivery:
     """
 
     def __init__(
-        self, nodes: Nodes, genesis: Genesis, signed: Signed, device: int, round_: int, update: bytes | None
+        self,
+        nodes: Nodes,
+        genesis: Genesis,
+        committee: Committee,
+        signed: Signed,
+        device: int,
+        round_: int,
+        update: bytes | None,
     ) -> None:
         self.commitment = b"" if update is None else commit_to_update(device, round_, update)
         self._nodes, self._device, self._round, self._update = nodes, device, round_, update
         self._headers = {TRANSACTION_HEADER: write_header(signed), "Content-Type": "application/octet-stream"}
-        servers = len(genesis.servers)
-        self._enough = min(servers - genesis.committee.quorum + 1, len(nodes.urls))
+        self._refusals: dict[str, str] = {}
+        # A removed server may still be among the nodes, so as many must say the same as at first, if so many are left.
+        at_first = len(genesis.servers) - genesis.committee.quorum + 1
+        self._enough = min(at_first, committee.quorum, len(nodes.urls))
 
     async def entrust(self) -> Answer:
         """Hand transaction and bytes to the first node that takes them.
@@ -87,6 +98,16 @@ class Delivery:
             else:
                 return True
         return False
+
+    def check_membership(self) -> None:
+        """Tell a device that takes no part any more, once f+1 nodes have refused it as such.
+
+        Raises:
+            NotAMemberError: it was removed, or the key is not the one in force.
+        """
+        for refusal, is_removed in (("RemovedError", True), ("BadSignatureError", False)):
+            if list(self._refusals.values()).count(refusal) >= self._enough:
+                raise NotAMemberError(self._device, is_removed)
 
     async def is_late(self) -> bool:
         """Whether COLLECT is over, so that no node can take the transaction any more."""
@@ -141,6 +162,8 @@ class Delivery:
 
     async def _post(self, url: str, path: str, body: bytes) -> Answer:
         answer = await self._nodes.ask(url, path, body=body, headers=self._headers)
+        if answer.is_refused:
+            self._refusals[url] = answer.refused_transaction
         answer.check()
         return answer
 

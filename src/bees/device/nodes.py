@@ -66,6 +66,14 @@ class Answer(NamedTuple):
         """Whether it is a refusal."""
         return self.status >= _FIRST_REFUSAL
 
+    @property
+    def refused_transaction(self) -> str:
+        """Name of the ledger's error for which the node refuses a transaction; empty for another refusal."""
+        try:
+            return str(self.json().get("refusal", ""))
+        except NetworkError:
+            return ""
+
     def check(self) -> None:
         """Have a refusal raised.
 

@@ -43,10 +43,11 @@ class Device:
         journal: file that remembers what was signed; beside the key file by default.
         authority: PEM file of the authority that has signed the nodes' certificates.
         timeout_s: until a node must have answered.
+        index: u_k, which must be given where the servers have replaced the key that the genesis names.
 
     Raises:
         GenesisError: the genesis contradicts itself, or not every server has signed it.
-        InputError: the key is no device's of this genesis, or a file cannot be read.
+        InputError: the key is no device's of this genesis and no index was given, or a file cannot be read.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Device:
         journal: Path | str | None = None,
         authority: str | None = None,
         timeout_s: float = 60.0,
+        index: int | None = None,
     ) -> None:
         urls = [node_urls] if isinstance(node_urls, str) else list(node_urls)
         self._device = AsyncDevice(
@@ -67,6 +69,7 @@ class Device:
             _journal_of(key, journal),
             authority=authority,
             timeout_s=timeout_s,
+            index=index,
         )
         self._runner = asyncio.Runner()
         self._task: asyncio.Task[Any] | None = None

@@ -164,13 +164,15 @@ class Committees:
             verify: tells whether a (public key, message, signature) is valid.
 
         Raises:
-            ProofError: one of them is of another chain, not later than the one before, has no quorum, or a path that
-                leads elsewhere.
+            ProofError: one of them is of another chain, not later than the one before, no change, has no quorum, or a
+                path that leads elsewhere.
         """
         known = self
         for proof in proofs:
             if proof.header.height <= known.height:
                 raise ProofError(f"block {proof.header.height} is not later than the last change of the committee")
+            if proof.committee == known.newest:
+                raise ProofError(f"block {proof.header.height} has changed nothing")
             _check_header(known, proof, verify)
             check_path(proof.header.app_hash, COMMITTEE_LEAF, encode(proof.committee), proof.path)
             known = Committees(self.genesis, (*known.changes, (proof.header, proof.committee)))

@@ -1,4 +1,4 @@
-"""What devices read of a node: the open round, w_g(t-1) with its proof, and the contract in force."""
+"""What devices read of a node: the open round, w_g(t-1) with its proof, the committee, and the contract in force."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bees.node.ports import Ledger
 
 LONGEST_WAIT_S = 30.0
+COMMITTEES_PER_ANSWER = 64
 
 _BINARY = "application/octet-stream"
 
@@ -43,7 +44,7 @@ class RoundApi:
         self._taken: dict[int, list[int]] = {}
         self._answer: tuple[int, bytes] | None = None
         self._answering = asyncio.Lock()
-        self._told: tuple[tuple[int, bool], bytes] | None = None
+        self._told: tuple[tuple[int, bool, int], bytes] | None = None
         self._moved = asyncio.Event()
         ledger.on_block(self._follow)
         ledger.on_certified(lambda _: self._wake())
@@ -55,6 +56,7 @@ class RoundApi:
             ("GET", "/v1/genesis", self._genesis),
             ("GET", "/v1/round", self._round),
             ("GET", "/v1/model", self._model),
+            ("GET", "/v1/committee", self._committee),
             ("GET", "/v1/contract", self._contract),
             ("GET", "/v1/description", self._description),
         ]
@@ -111,12 +113,28 @@ class RoundApi:
             answer = self._answer[1]
         return await send(request, answer)
 
+    async def _committee(self, request: web.Request) -> web.Response:
+        """Proofs of the changes of the committee after a height, the first of them."""
+        after = natural(request, "after", 0)
+        proofs = [proof for proof in self._ledger.committee_proofs(0) if proof.header.height > after]
+        return web.Response(body=encode(tuple(proofs[:COMMITTEES_PER_ANSWER])), content_type=_BINARY)
+
+    @property
+    def _committee_height(self) -> int:
+        """Of the block that has brought the newest committee which can be proved; 0 where that is the genesis'."""
+        proofs = self._ledger.committee_proofs(0)
+        return proofs[-1].header.height if proofs else 0
+
     def _described(self) -> bytes:
         """The open round in JSON, written once for each block: devices ask for it all the time."""
         state = self._ledger.state
-        version = state.height, self._is_open
+        version = state.height, self._is_open, self._committee_height
         if self._told is None or self._told[0] != version:
-            more = {"app_hash": self._ledger.app_hash.hex(), "open": self._is_open}
+            more = {
+                "app_hash": self._ledger.app_hash.hex(),
+                "open": self._is_open,
+                "committee_height": self._committee_height,
+            }
             told = {**describe_round(state), **more, "previous_updates": self._taken.get(state.round - 1)}
             self._told = version, json.dumps(told).encode()
         return self._told[1]
