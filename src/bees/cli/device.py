@@ -22,6 +22,10 @@ def device(
     key: Annotated[list[Path], typer.Option(help="The device's key file; several devices may share a process.")],
     data: Annotated[list[Path], typer.Option(help="Folder with the device's data, one for each key.")],
     genesis: Annotated[Path, typer.Option(help="The genesis that you trust.")],
+    index: Annotated[
+        list[int] | None,
+        typer.Option(help="The device's index in the genesis, one for each key, where the servers replaced its key."),
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="End after so many updates; else go on for ever.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Local epochs per round.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per mini-batch.")] = 10,
@@ -47,7 +51,8 @@ def device(
     """Train on your own data, round after round. What leaves is the trained model, and raw data only with --offload.
 
     A folder holds one .npz file with x_train and y_train, or two IDX files (images and labels). What was signed is
-    remembered in a journal beside the key, so stop and start again as you like.
+    remembered in a journal beside the key, so stop and start again as you like. Exit code 2 if the servers of the chain
+    have removed the device, or replaced its key by another.
 
     Example: bees device --node http://edge1:7600 --key my.key --data my-data --genesis bees.genesis
     """
@@ -71,7 +76,9 @@ def device(
         terms = Terms(settings, offload_rounds, offload_to, insecure_offload)
     elif offload_rounds is not None or offload_to is not None or insecure_offload:
         raise InputError("--offload", "is missing; the other options about offloading need it")
-    members = [Member(one, own) for one, own in zip(key, data, strict=True)]
+    if index and len(index) != len(key):
+        raise InputError("--index", f"{len(index)} for {len(key)} keys; give none, or one for each --key")
+    members = [Member(*one) for one in zip(key, data, index or [None] * len(key), strict=True)]
     fleet = Fleet(
         members,
         node,

@@ -10,6 +10,7 @@ from bees.core.canonical import decode
 from bees.core.errors import BeesError, NetworkError
 from bees.core.fixed_point import bytes_to_words
 from bees.core.keys import is_signed_by
+from bees.device.committees import KnownCommittees
 from bees.device.nodes import Nodes
 from bees.protocol.device import OpenRound, check_global_model
 from bees.transport.bodies import ModelAnswer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from bees.core.fixed_point import Words
     from bees.ledger.genesis import Genesis
+    from bees.ledger.proofs import Committees
 
 _POLL_S = 0.25
 _PROOF_BYTES = 1 << 20
@@ -70,6 +72,7 @@ async def follow(
         BeesError: a proof does not hold, or what ``check`` raises.
     """
     nodes = Nodes(urls, timeout_s=30)
+    committees = KnownCommittees(genesis, None)
     height, closed = -1, 0
     try:
         while rounds is None or closed < rounds or height < 1:
@@ -80,7 +83,9 @@ async def follow(
                 height = newest["height"]
                 on_block(newest)
             if newest is not None and newest["open"] and newest["round"] - 1 > closed:
-                words = await _checked_model(nodes, genesis, newest["round"])
+                if any(told.get("committee_height", 0) > committees.proved.height for told in seen):
+                    await committees.follow_all(nodes)
+                words = await _checked_model(nodes, committees.proved, newest["round"])
                 if words is not None:
                     closed = newest["round"] - 1
                     on_round(closed, words, newest)
@@ -89,8 +94,9 @@ async def follow(
         await nodes.close()
 
 
-async def _checked_model(nodes: Nodes, genesis: Genesis, round_: int) -> Words | None:
+async def _checked_model(nodes: Nodes, committees: Committees, round_: int) -> Words | None:
     """w_g(t-1) of the open round, checked as a device does; None where no node gives it now."""
+    genesis = committees.genesis
     for url in nodes.urls:
         try:
             answer = await nodes.ask(url, "/v1/model", limit_bytes=genesis.model.model_bytes + _PROOF_BYTES)
@@ -99,11 +105,12 @@ async def _checked_model(nodes: Nodes, genesis: Genesis, round_: int) -> Words |
         if answer.is_refused:
             continue
         given = decode(answer.body, ModelAnswer)
+        if given.round != round_:
+            continue  # it is behind, and its proof may be one of former servers
         words = bytes_to_words(given.words)
         opened = OpenRound(given.chain_id, given.round, given.previous_model)
-        check_global_model(genesis, opened, words, given.proof, is_signed_by)
-        if given.round == round_:
-            return words
+        check_global_model(genesis, opened, words, given.proof, is_signed_by, committees)
+        return words
     return None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
-from bees.core.errors import DoubleSignError, NetworkError
+from bees.core.errors import DoubleSignError, NetworkError, NotAMemberError
 from bees.core.fixed_point import dequantise
 from bees.device.own_data import read_own_data
 from bees.device.sync import Device
@@ -37,10 +37,12 @@ class Member:
     Attributes:
         key: its key file.
         data: its folder.
+        index: u_k, where the genesis does not name the key.
     """
 
     key: Path
     data: Path
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ class Fleet:
         self._terms = offload
         self._devices: list[Device] = []
         self._stopping = threading.Event()
+        self._left_out: list[NotAMemberError] = []
         try:
             for member in members:
-                device = Device(node_urls, member.key, genesis, authority=authority)
+                device = Device(node_urls, member.key, genesis, authority=authority, index=member.index)
                 self._devices.append(device)
                 if len(node_urls) == len(device.genesis.servers):
                     device.prefer(node_urls[device.genesis.devices[device.index].server])
@@ -123,7 +126,8 @@ class Fleet:
             on_update: told of each update.
 
         Raises:
-            BeesError: a member cannot go on; the others then end, too.
+            BeesError: a member cannot go on; the others then end, too. But where the servers have removed a member,
+                the others go on, and it is raised when they have ended.
         """
         with ThreadPoolExecutor(len(self._devices), thread_name_prefix="device") as pool:
             jobs = [pool.submit(self._take_part, k, rounds, on_update) for k in range(len(self._devices))]
@@ -134,6 +138,8 @@ class Fleet:
                 self._stopping.set()
                 for device in self._devices:
                     device.interrupt()
+        if self._left_out:
+            raise self._left_out[0]
 
     def close(self) -> None:
         """Close all connections and journals."""
@@ -154,6 +160,9 @@ class Fleet:
                 on_update(handed)
         except asyncio.CancelledError:
             return
+        except NotAMemberError as error:
+            _log.error("device takes no part any more", device=device.index, reason=str(error))
+            self._left_out.append(error)
         finally:
             self._take_back(device)
 
