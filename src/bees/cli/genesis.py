@@ -180,9 +180,15 @@ def home(
     authority: Annotated[str, typer.Option(help="PEM file of the authority of the other certificates.")] = "",
     rpc: Annotated[str, typer.Option(help="host:port where CometBFT answers the node.")] = "127.0.0.1:26657",
     abci: Annotated[str, typer.Option(help="host:port where CometBFT finds the node.")] = "127.0.0.1:26658",
+    replaces: Annotated[
+        int | None, typer.Option(min=0, help="Server whose host is lost, and which the servers give these keys.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a host ready for `bees node`, once every server has signed: CometBFT's home, and node.toml.
+
+    With --replaces the folder holds new keys (`bees keys server`) of a server that the genesis knows by others. It
+    takes part as soon as the servers have agreed on them: bees amend.
 
     Example: bees genesis home bees.genesis /var/lib/bees --data ours.npz
     """
@@ -190,7 +196,7 @@ def home(
     from bees.deployment.host import CONFIG, Local, make_home
 
     local = Local(devices, rpc, abci, data, certificate, certificate_key, authority)
-    server = make_home(file, folder, local)
+    server = make_home(file, folder, local, replaces)
     if as_json:
         print_json({"server": server, "config": str(folder / CONFIG)})
     else:

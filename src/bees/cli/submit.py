@@ -44,7 +44,7 @@ def submit(
     if as_json:
         print_json({"transaction": signed.hash.hex(), "type": kind, "rpc": url, "height": height})
     else:
-        where = "in the mempool" if height is None else f"in block {height}"
+        where = "handed in; --wait tells the block" if height is None else f"in block {height}"
         plain(f"{kind} {signed.hash.hex()}: {where}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from bees.core.errors import InputError
 from bees.deployment.founding import NewServer, read_draft, unsigned_servers
@@ -85,13 +86,15 @@ def card_of(server: NewServer) -> dict[str, str]:
     return msgspec.to_builtins(server)
 
 
-def make_home(genesis: Path, folder: Path, local: Local) -> int:
+def make_home(genesis: Path, folder: Path, local: Local, replaced: int | None = None) -> int:
     """Make a host ready for ``bees node``: CometBFT's configuration, copies of the agreement, and ``node.toml``.
 
     Args:
         genesis: file that all have signed; its model and its hosts stand beside it.
         folder: from ``new_host``.
         local: what is of this host alone.
+        replaced: the server whose host this one replaces, with keys that the servers have still to agree on (Amend);
+            None where the genesis names its key.
 
     Returns:
         The index of the server.
@@ -104,7 +107,7 @@ def make_home(genesis: Path, folder: Path, local: Local) -> int:
     if (folder / CONFIG).exists():
         raise InputError(str(folder / CONFIG), "exists already; move it away to have it written anew")
     signed, hosts = _agreement(genesis)
-    server = _own_index(folder, signed, hosts)
+    server = _own_index(folder, signed, hosts) if replaced is None else _replaced_index(folder, signed, replaced)
     if hosts.hosts[server].peer_url.startswith("https:") != bool(local.certificate):
         problem = f"is {hosts.hosts[server].peer_url}, so the listeners need "
         problem += "no certificate" if local.certificate else "--certificate and --certificate-key"
@@ -112,7 +115,10 @@ def make_home(genesis: Path, folder: Path, local: Local) -> int:
     write_settings(folder / COMET, _comet_settings(hosts, server, local), _comet_genesis(signed, hosts))
     for source, name in ((genesis, GENESIS), (genesis.with_name(genesis.name + ".model"), MODEL)):
         _copy(source, folder, name)
-    write_text(folder, CONFIG, write_config(_node_config(hosts, server, local)))
+    config = _node_config(hosts, server, local)
+    if replaced is not None:
+        config = replace(config, next_key=KEY)
+    write_text(folder, CONFIG, write_config(config))
     try:
         load_config(folder / CONFIG)
     except InputError:
@@ -145,6 +151,18 @@ def _own_index(folder: Path, signed: SignedGenesis, hosts: Hosts) -> int:
     named = hosts.hosts[server]
     if (validator.public_key, node.node_id) != (named.validator_key, named.peer_id):
         raise InputError(str(folder / COMET), f"its keys are not those that the hosts name for server {server}")
+    return server
+
+
+def _replaced_index(folder: Path, signed: SignedGenesis, server: int) -> int:
+    """The index of a server whose host is lost; the keys are new, so nothing but their being there can be checked."""
+    servers = signed.genesis.servers
+    if server >= len(servers):
+        raise InputError("--replaces", f"there is no server {server}: the genesis names {len(servers)}")
+    key = read_key_file(folder / KEY)
+    if key.public_key in [record.public_key for record in servers]:
+        raise InputError(str(folder / KEY), "is in this genesis already: leave --replaces out")
+    read_keys(folder / COMET)
     return server
 
 

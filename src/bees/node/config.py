@@ -91,12 +91,14 @@ class CometSection(Section, frozen=True):
         abci: where this node listens for it: ``unix:///path`` or ``tcp://127.0.0.1:26658``.
         home: folder of a CometBFT that the node starts and ends itself; "": somebody else does, such as systemd.
         executable: to start; "": the environment's BEES_COMETBFT, else cometbft on the PATH.
+        next_validator: file of the key with which it votes once the chain has changed to that; "": none.
     """
 
     rpc: Annotated[str, Meta(pattern=r"^https?://[^/\s]+$")] = "http://127.0.0.1:26657"
     abci: Annotated[str, Meta(pattern=r"^(unix:///.+|tcp://[^/\s]+:[0-9]+)$")] = "tcp://127.0.0.1:26658"
     home: str = ""
     executable: str = ""
+    next_validator: str = ""
 
 
 class ScoringSection(Section, frozen=True):
@@ -179,6 +181,7 @@ class NodeConfig(Section, frozen=True):
     Attributes:
         server: index in the genesis.
         key: file of the server's BEES key.
+        next_key: file of the key that an Amend names, or will name, as the server's; "": none.
         genesis: file of the signed genesis.
         initial_model: file of the words of w_g(0).
         folder: for chain.db, updates and journal.
@@ -199,6 +202,7 @@ class NodeConfig(Section, frozen=True):
     devices: DevicesSection
     peers: PeersSection
     comet: CometSection = CometSection()
+    next_key: str = ""
     scoring: ScoringSection = ScoringSection()
     offloading: OffloadingSection = OffloadingSection()
     storage: StorageSection = StorageSection()
@@ -225,6 +229,9 @@ def load_config(path: Path) -> NodeConfig:
         raise InputError(source, "devices.certificate and devices.certificate_key go together")
     if bool(config.peers.certificate) != bool(config.peers.certificate_key):
         raise InputError(source, "peers.certificate and peers.certificate_key go together")
+    if config.comet.next_validator and not config.comet.home:
+        problem = "needs comet.home; whoever starts CometBFT without the node puts the key in place by hand"
+        raise InputError(source, f"comet.next_validator {problem}")
     return _anchored(config, path.parent)
 
 
@@ -270,6 +277,7 @@ def _anchored(config: NodeConfig, base: Path) -> NodeConfig:
     return replace(
         config,
         key=anchor(config.key),
+        next_key=anchor(config.next_key),
         genesis=anchor(config.genesis),
         initial_model=anchor(config.initial_model),
         folder=anchor(config.folder),
@@ -284,6 +292,6 @@ def _anchored(config: NodeConfig, base: Path) -> NodeConfig:
             certificate_key=anchor(config.peers.certificate_key),
             authority=anchor(config.peers.authority),
         ),
-        comet=replace(config.comet, home=anchor(config.comet.home)),
+        comet=replace(config.comet, home=anchor(config.comet.home), next_validator=anchor(config.comet.next_validator)),
         scoring=replace(config.scoring, data=anchor(data) if data.endswith(".npz") else data),
     )

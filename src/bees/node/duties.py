@@ -86,7 +86,7 @@ class Duties:
     def __init__(
         self, server: int, key: Signs, journal: AnswerJournal, store: UpdateStore, runner: ContractRunner
     ) -> None:
-        self._server = server
+        self._server, self._key = server, key
         self._journal = journal
         self._store = store
         self._runner = runner
@@ -95,7 +95,7 @@ class Duties:
 
     def may_attest(self, state: State) -> bool:
         """Whether it is time to: all bytes are here, or half of the phase is over. Scoring is dear, so ask first."""
-        if state.phase is not Phase.ATTEST or self._server in state.attestations:
+        if state.phase is not Phase.ATTEST or self._server in state.attestations or not self._counts(state):
             return False
         if self._server not in state.attesters:
             return False
@@ -119,10 +119,14 @@ class Duties:
 
     def publish(self, state: State) -> Signed | None:
         """The Publish, when it is this server's turn and all bytes are here."""
-        if state.main_node != self._server:
+        if state.main_node != self._server or not self._counts(state):
             return None
         duty = ("Publish", state.round)
         return answer_once(self._journal, duty, lambda: publish(self._signer, self._server, state, self._runner))
+
+    def _counts(self, state: State) -> bool:
+        """Whether the chain names the key at hand as this server's; a coming one may still have to be agreed on."""
+        return state.members.committee.key(self._server) == self._key.public_key
 
     def hear(self, state: State, signed: Signed) -> Signed | None:
         """Evidence, if a transaction whose signature was checked contradicts another."""

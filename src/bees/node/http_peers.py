@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,12 @@ from bees.node.certificates import HeaderSignature
 from bees.node.receiving import receive_bytes
 from bees.node.signature_pushes import SignaturePushes
 from bees.node.signed_requests import Request, sign_request
+from bees.protocol.key_ring import KeyRing
 from bees.transport.trust import trust
 from bees.transport.update_hasher import UpdateHasher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from bees.core.keys import Signs
     from bees.ledger.genesis import Genesis
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from bees.node.metrics import Metrics
     from bees.node.peers import WantedBlob
 
-_OK = 200
+_OK, _UNAUTHORISED = 200, 401
 _CHUNK_BYTES = 64 * 1024
 _ANSWER_BYTES = 1 << 20
 """Of signatures: a hundred heights of a hundred servers."""
@@ -55,7 +57,7 @@ class HttpPeers:
     Args:
         genesis: knows the servers.
         server: index of this one.
-        key: of this one, with which requests are signed.
+        key: of this one, with which requests are signed, or all that it holds.
         section: URLs, in the order of the servers, and limits.
         store: where pulled updates go.
         metrics: of the node.
@@ -65,7 +67,7 @@ class HttpPeers:
         self,
         genesis: Genesis,
         server: int,
-        key: Signs,
+        key: Signs | KeyRing,
         section: PeersSection,
         store: DiskBlobStore,
         metrics: Metrics,
@@ -213,10 +215,22 @@ class HttpPeers:
                     raise _UnhelpfulError("a longer answer than is allowed")
             return bytes(data)
 
-    def _request(self, server: int, method: str, path: str, body: bytes = b""):  # noqa: ANN202
+    @asynccontextmanager
+    async def _request(
+        self, server: int, method: str, path: str, body: bytes = b""
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """The answer to a request. A server that is ahead or behind knows another key of this one than is in force."""
+        keys = self._key.by_chance if isinstance(self._key, KeyRing) else (self._key,)
+        for key in keys:
+            async with self._request_as(key, server, method, path, body) as answer:
+                if answer.status != _UNAUTHORISED or key is keys[-1]:
+                    yield answer
+                    return
+
+    def _request_as(self, key: Signs, server: int, method: str, path: str, body: bytes):  # noqa: ANN202
         if self._http is None:
             raise _UnhelpfulError("this node is stopping")
         said = Request(self._server, server, method, path, time.time_ns() // 10**6, body)
-        headers = sign_request(self._genesis.chain_id, self._key, said)
+        headers = sign_request(self._genesis.chain_id, key, said)
         url = self._section.urls[server] + path
         return self._http.request(method, url, data=body or None, headers=headers, ssl=self._ssl, allow_redirects=False)

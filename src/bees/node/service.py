@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bees.contract.vm import VirtualMachine
-from bees.core.errors import CometError, InputError
+from bees.core.errors import InputError
 from bees.core.fixed_point import bytes_to_words
 from bees.engines.chain_file import typed_errors
 from bees.key_file import read_key_file
 from bees.ledger.commitments import hash_model
 from bees.ledger.genesis import SignedGenesis, check_genesis
 from bees.node.blob_store import DiskBlobStore
-from bees.node.comet_process import CometProcess, find_comet
+from bees.node.comet_supervisor import CometSupervisor
 from bees.node.config import blob_limit_bytes
 from bees.node.device_api import DeviceApi
 from bees.node.duties import Duties
@@ -34,6 +34,8 @@ from bees.node.offloading import Offloading
 from bees.node.peer_api import PeerApi
 from bees.node.scoring import Scorer
 from bees.node.training_process import TrainingProcess
+from bees.protocol.key_ring import KeyRing
+from bees.run_folder import CHAIN
 from bees.transport.genesis_file import read_genesis_file
 from bees.transport.journal import DiskJournal
 
@@ -41,12 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from bees.core.fixed_point import Words
-    from bees.core.keys import SigningKey
     from bees.ledger.genesis import Genesis
     from bees.node.config import NodeConfig
 
-_COMET_STARTS = 5
-_COMET_PAUSE_S = 1.0
 _THREADS = 32
 
 _log = structlog.get_logger("bees.node")
@@ -79,18 +78,30 @@ def read_initial_model(path: Path, genesis: Genesis) -> Words:
     return bytes_to_words(data)
 
 
-def server_of_key(genesis: Genesis, key: SigningKey, server: int) -> None:
-    """Refuse a key that is not the server's.
+def read_key_ring(config: NodeConfig, genesis: Genesis) -> KeyRing:
+    """The keys of the node: of its server now, and its next one where the servers replace it.
 
     Raises:
-        InputError: it is another participant's, or nobody's.
+        KeyFileError: one cannot be read.
+        InputError: one is another participant's, or nobody's.
     """
-    keys = [record.public_key for record in genesis.servers]
-    if server >= len(keys):
-        raise InputError("server", f"{server} is none of the {len(keys)} servers of the genesis")
-    if keys[server] != key.public_key:
-        owner = f"that of server {keys.index(key.public_key)}" if key.public_key in keys else "none of this genesis'"
-        raise InputError("key", f"is {owner}, not that of server {server}")
+    keys = [record.public_key for record in (*genesis.servers, *genesis.devices)]
+    servers, server = len(genesis.servers), config.server
+    if server >= servers:
+        raise InputError("server", f"{server} is none of the {servers} servers of the genesis")
+    named = [("key", config.key)] + ([("next_key", config.next_key)] if config.next_key else [])
+    held = [(option, read_key_file(Path(file))) for option, file in named]
+    for option, key in held:
+        if key.public_key in keys and keys[server] != key.public_key:
+            index = keys.index(key.public_key)
+            owner = f"server {index}" if index < servers else f"device {index - servers}"
+            raise InputError(option, f"is that of {owner}, not that of server {server}")
+    ring = KeyRing(server, [key for _, key in held])
+    # Where there is a chain, it says whether the servers have agreed on another key.
+    if ring.named_in(genesis.committee) is None and not ring.waits and not (Path(config.folder) / CHAIN).exists():
+        problem = f"is none of this genesis', not that of server {server}; one that the servers have still to agree on"
+        raise InputError("key", f"{problem} stands in next_key too")
+    return ring
 
 
 async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], None]) -> None:
@@ -105,8 +116,7 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
     """
     signed = read_genesis(Path(config.genesis))
     genesis = signed.genesis
-    key = read_key_file(Path(config.key))
-    server_of_key(genesis, key, config.server)
+    key = read_key_ring(config, genesis)
     initial_model = read_initial_model(Path(config.initial_model), genesis)
     score = Scorer(genesis, config.scoring)
     folder = _made(config.folder)
@@ -141,7 +151,7 @@ async def serve(config: NodeConfig, on_start: Callable[[LedgerNode, int, int], N
             stack.push_async_callback(listener.stop)
         stack.push_async_callback(loop.stop)
         on_start(ledger, *ports)
-        comet = [_supervise(config, ledger)] if config.comet.home else []
+        comet = [CometSupervisor(config.comet, ledger).run()] if config.comet.home else []
         trains = [offloading.run()] if offloading else []
         await _until_first(ledger.wait(), loop.run(), stopping.wait(), *comet, *trains)
         _log.info("stopping", height=ledger.height, app_hash=ledger.app_hash.hex()[:16])
@@ -173,28 +183,6 @@ def _made(name: str) -> Path:
         # Updates in it are secret while COLLECT is open.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-async def _supervise(config: NodeConfig, ledger: LedgerNode) -> None:
-    """Run CometBFT beside the node, and start it again when it ends, as it does when it loses the node.
-
-    Raises:
-        CometError: it cannot be started, or ends again and again.
-    """
-    home = Path(config.comet.home)
-    comet = CometProcess(find_comet(config.comet.executable or None), home)
-    for _ in range(_COMET_STARTS):
-        await comet.start()
-        try:
-            await comet.wait_ready(ledger.comet)
-            _log.info("CometBFT answers", rpc=config.comet.rpc, log=str(comet.log))
-            await comet.wait()
-        except CometError as error:
-            _log.warning("CometBFT has not started", reason=str(error))
-        finally:
-            await comet.stop()
-        await asyncio.sleep(_COMET_PAUSE_S)
-    raise CometError(f"CometBFT has ended {_COMET_STARTS} times; {comet.log} ends with: {comet.tail()}")
 
 
 def _stop_signals() -> asyncio.Event:

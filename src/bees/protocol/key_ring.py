@@ -39,6 +39,16 @@ class KeyRing:
         """The signature of the key in force."""
         return self._current.sign(message)
 
+    @property
+    def by_chance(self) -> tuple[SigningKey, ...]:
+        """All keys, the one in force first: for whoever may not know yet, or not any more, which one counts."""
+        return self._current, *(key for key in self.keys if key.public_key != self._current.public_key)
+
+    def open_sealed(self, sealed: bytes) -> bytes | None:
+        """What was sealed to one of the keys; None where it was not, or was altered."""
+        opened = (key.open_sealed(sealed) for key in self.keys)
+        return next((data for data in opened if data is not None), None)
+
     def named_in(self, committee: Committee) -> SigningKey | None:
         """The key that a committee names as the server's, or None where this ring does not hold it."""
         named = committee.key(self.server)
