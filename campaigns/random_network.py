@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 NODE = ROOT / "campaigns" / "random_node.py"
 _END_S = 20.0
 _PAUSE_S = 0.05
+_FIRST_PORT, _PORTS = 10_000, 20_000
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,15 @@ class Address:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Ports that nobody has now, all different; below those that outgoing connections take at any moment."""
+    found: list[int] = []
+    while len(found) < count:
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def local_addresses(count: int) -> list[Address]:

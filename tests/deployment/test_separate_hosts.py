@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING
 import pytest
 from test_keys_and_genesis import bees, json_of, same_signals
 
-from bees.core.errors import MissingExtraError
 from bees.deployment.hosts import hosts_path, read_hosts
 from bees.node.comet_process import find_comet
 from bees.node.config import load_config
@@ -52,6 +52,11 @@ def cards(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def agreed(tmp_path: Path, cards: Path) -> Path:
+    return agree(tmp_path, cards)
+
+
+def agree(tmp_path: Path, cards: Path) -> Path:
+    """The genesis of these cards, signed by all."""
     genesis = tmp_path / "bees.genesis"
     told = json_of("genesis", "new", genesis, "--members", cards, "--block-s", 0.5, *SCENARIO)
     assert told["hosts"] == str(hosts_path(genesis))
@@ -60,13 +65,13 @@ def agreed(tmp_path: Path, cards: Path) -> Path:
     return genesis
 
 
-def make_homes(folder: Path, genesis: Path) -> list[int]:
+def make_homes(folder: Path, genesis: Path, *tls: object) -> list[int]:
     free = free_ports(3 * SERVERS)
     for k in range(SERVERS):
         device, rpc, abci = (f"127.0.0.1:{port}" for port in free[3 * k : 3 * k + 3])
         told = json_of(
             *("genesis", "home", genesis, folder / f"host{k}", "--data", "mnist-7x7"),
-            *("--devices", device, "--rpc", rpc, "--abci", abci),
+            *("--devices", device, "--rpc", rpc, "--abci", abci, *tls),
         )
         assert told["server"] == k
     return free[::3]
@@ -185,13 +190,15 @@ def test_tls_and_its_certificate_go_together(tmp_path: Path, cards: Path):
     assert load_config(tmp_path / "host0/node.toml").peers.certificate == str(tmp_path / "a.pem")
 
 
-def test_four_hosts_that_were_made_so_agree_on_blocks(tmp_path: Path, agreed: Path):
-    try:
-        comet = find_comet()
-    except MissingExtraError as error:
-        pytest.skip(f"CometBFT: {error}")
-    apis = make_homes(tmp_path, agreed)
-    environment = {**os.environ, "NPROC": "1", "JAX_PLATFORMS": "cpu", "BEES_COMETBFT": str(comet)}
+def test_four_hosts_that_speak_tls_agree_on_blocks_and_certify_them(
+    tmp_path: Path, cards: Path, certificate: tuple[str, str], needs_comet: None
+):
+    cards.write_text(cards.read_text().replace("http:", "https:"))
+    pem, key = certificate
+    tls = ("--certificate", pem, "--certificate-key", key, "--authority", pem)
+    apis = make_homes(tmp_path, agree(tmp_path, cards), *tls)
+    trusted = ssl.create_default_context(cafile=pem)
+    environment = {**os.environ, "NPROC": "1", "JAX_PLATFORMS": "cpu", "BEES_COMETBFT": str(find_comet())}
     program = "import sys; from bees.cli import main; sys.argv[0] = 'bees'; main()"
     with ExitStack() as stack:
         nodes: list[subprocess.Popen[bytes]] = []
@@ -201,21 +208,22 @@ def test_four_hosts_that_were_made_so_agree_on_blocks(tmp_path: Path, agreed: Pa
             nodes.append(subprocess.Popen(arguments, stdout=log, stderr=log, env=environment, start_new_session=True))
             stack.callback(nodes[-1].wait)
             stack.callback(nodes[-1].kill)
-        until = time.monotonic() + 60
-        while any(height_at(port) < 3 for port in apis):
+        until = time.monotonic() + 150
+        while any(height_at(port, trusted) < 5 for port in apis):
             assert time.monotonic() < until, (tmp_path / "host0.log").read_text()[-2000:]
             time.sleep(0.3)
         for node in nodes:
             node.send_signal(signal.SIGTERM)
         assert [node.wait(20) for node in nodes] == [0] * SERVERS
     for k in range(SERVERS):
-        assert bees("verify", tmp_path / f"host{k}/data/chain.db")[0] == 0
+        code, told, _ = bees("verify", tmp_path / f"host{k}/data/chain.db", "--json")
+        assert (code, json.loads(told)["blocks"] >= 1) == (0, True), told  # certified by signatures over TLS
         assert stat.S_IMODE((tmp_path / f"host{k}/data").stat().st_mode) == 0o700
 
 
-def height_at(port: int) -> int:
+def height_at(port: int, trusted: ssl.SSLContext) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/round", timeout=2) as answer:
+        with urllib.request.urlopen(f"https://127.0.0.1:{port}/v1/round", timeout=2, context=trusted) as answer:
             return json.loads(answer.read())["height"]
     except OSError:
         return 0

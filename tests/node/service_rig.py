@@ -31,6 +31,7 @@ from bees.node.offloading import Offloading
 from bees.node.peer_api import PeerApi
 from bees.node.peers import WantedBlob
 from bees.transport.journal import DiskJournal
+from campaigns.random_network import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -100,7 +101,7 @@ class OrderedLedger:
         return prove_model(*self._closing) if self._closing else None
 
     def committee_proofs(self, after: int) -> list[CommitteeProof]:
-        return []
+        return list[CommitteeProof]()[after:]
 
     def take_signature(self, signature: HeaderSignature) -> bool:
         self.heard.append(signature)
@@ -181,7 +182,7 @@ class Net:
 @asynccontextmanager
 async def network(folder: Path, trainer: Any = None, **limits: Any) -> AsyncGenerator[Net]:
     """All servers, listening; the duty loops run. With a trainer, devices may offload to them."""
-    ports = await _free_ports(2 * SERVERS)
+    ports = free_ports(2 * SERVERS)
     urls = tuple(f"http://127.0.0.1:{port}" for port in ports[SERVERS:])
     nodes = [
         await _node(folder / f"node{k}", k, ports[k], ports[SERVERS + k], urls, limits, trainer) for k in range(SERVERS)
@@ -249,15 +250,6 @@ async def _node(
 
 def _score(updates: Any, _global_model: Any) -> list[int]:
     return list(evaluate(updates))
-
-
-async def _free_ports(count: int) -> list[int]:
-    servers = [await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0) for _ in range(count)]
-    ports = [server.sockets[0].getsockname()[1] for server in servers]
-    for server in servers:
-        server.close()
-        await server.wait_closed()
-    return ports
 
 
 __all__ = ["DEVICES", "SERVERS", "Net", "network"]
