@@ -17,7 +17,7 @@ from service_rig import DEVICES, SERVERS, Net, network
 from waiting import until
 
 from bees.core.canonical import decode, encode
-from bees.core.errors import DoubleSignError, NetworkError, ProofError
+from bees.core.errors import CometError, DoubleSignError, NetworkError, ProofError
 from bees.device import AsyncDevice
 from bees.faults.world import samples_of, train
 from bees.ledger.commitments import commit_to_update
@@ -413,6 +413,30 @@ def test_what_the_ledger_counts_and_what_servers_exchange_is_among_the_metrics(t
             received = told[1]['bees_peer_bytes_total{direction="received",kind="signature"}']
             # One by push, and those of the others by pull.
             assert received >= size + len(encode((pushed,)))
+
+    asyncio.run(play())
+
+
+def test_an_update_is_taken_while_the_engine_does_not_answer_and_sent_once_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bees.node.duty_loop._SAID_AGAIN_AFTER", 1)
+
+    async def play() -> None:
+        async with network(tmp_path) as net, aiohttp.ClientSession() as session:
+            ledger: Any = net.nodes[0].ledger
+            submit = ledger.submit
+
+            async def unreachable(_: Any) -> None:
+                raise CometError("CometBFT cannot be reached")
+
+            ledger.submit = unreachable
+            signed, data = update_of(net, 0)
+            assert (await post(session, net.urls[0], signed, data))[0] == 202
+            assert net.nodes[0].api.entrusted(net.state) == [signed]
+            ledger.submit = submit
+            await net.until(lambda state: 0 in state.updates or state.round > 1, pause_s=0.1)
+            assert net.state.round == 1
 
     asyncio.run(play())
 

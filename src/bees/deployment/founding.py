@@ -136,8 +136,8 @@ def network_knobs(servers: int, devices: int) -> list[str]:
         f"topology.server_capacity={each}",
         f"ledger.top_m={min(10, devices)}",
         "ledger.collect_heights=60",
-        # When half of it is over, a server attests what it holds; until then it pulls some 20 updates per block.
-        f"ledger.attest_heights={8 + devices // 10}",
+        # When two thirds of it are over, a server attests what it holds; it can pull ten updates per block at least.
+        f"ledger.attest_heights={8 + devices // 5}",
         "ledger.publish_heights=5",
         f"ledger.publish_ranks={servers}",
     ]

@@ -28,6 +28,9 @@ Score = Callable[[Sequence[bytes], "Words"], Sequence[int]]
 """For the bytes of each update and w_g(t-1): how many evaluation samples its model gets right."""
 
 
+_IDLE_HEIGHTS = 4
+
+
 def wanted_updates(state: State, server: int, store: UpdateStore) -> tuple[WantedBlob, ...]:
     """What a server must pull now: in ATTEST every update, in PUBLISH the eligible ones, that it does not hold.
 
@@ -72,6 +75,29 @@ def sources_of(state: State, device: int, server: int) -> tuple[int, ...]:
     return tuple(source for source in order if source != server)
 
 
+class Patience:
+    """How long a server waits in ATTEST for bytes that it lacks.
+
+    While some come, for two thirds of the phase. While none come, for an eighth of it, or four heights where that is
+    more, or half the phase where that is less: whoever commits to an update and gives nobody its bytes should not hold
+    up a round for as long as a thousand updates may take.
+    """
+
+    def __init__(self) -> None:
+        self._round = self._least = self._since = 0
+
+    def is_over(self, state: State, missing: int) -> bool:
+        """Whether to go on without so many updates."""
+        if state.round != self._round:
+            self._round, self._least, self._since = state.round, missing, state.phase_opened
+        elif missing < self._least:
+            self._least, self._since = missing, state.height
+        phase = state.genesis.phases.attest
+        idle = min(-(-phase // 2), max(_IDLE_HEIGHTS, phase // 8))
+        left = state.phase_opened + phase - state.height
+        return state.height - self._since >= idle or left <= -(-phase // 3)
+
+
 class Duties:
     """What one server owes the chain.
 
@@ -92,15 +118,16 @@ class Duties:
         self._runner = runner
         self._signer = Signer(key, journal)
         self._witness = Witness(server, key)
+        self._patience = Patience()
 
     def may_attest(self, state: State) -> bool:
-        """Whether it is time to: all bytes are here, or half of the phase is over. Scoring is dear, so ask first."""
+        """Whether it is time to: all bytes are here, or no more seem to come. Scoring is dear, so ask first."""
         if state.phase is not Phase.ATTEST or self._server in state.attestations or not self._counts(state):
             return False
         if self._server not in state.attesters:
             return False
-        waited = (state.height - state.phase_opened) * 2 >= state.genesis.phases.attest
-        return waited or next(_lacking(state, self._server, self._store), None) is None
+        missing = sum(1 for _ in _lacking(state, self._server, self._store))
+        return missing == 0 or self._patience.is_over(state, missing)
 
     def attest(self, state: State, global_model: Words, score: Score) -> Signed | None:
         """The server's Attest; safe to call from another thread, since the state is frozen.

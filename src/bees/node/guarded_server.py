@@ -11,9 +11,9 @@ import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from bees.core.errors import BeesError, InputError, RequestError, StorageError, TransactionError
+from bees.core.errors import BeesError, EngineError, InputError, RequestError, StorageError, TransactionError
 from bees.node.limits import OpenConnections, RateLimit, peer_of
-from bees.transport.refusals import RefusedTransactionError, TooManyRequestsError
+from bees.transport.refusals import RefusedTransactionError, TooManyRequestsError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -146,7 +146,7 @@ class GuardedServer:
 
 def refusal_response(name: str, message: str, status: int, **fields: str) -> web.Response:
     """A refusal as JSON."""
-    headers = {"Retry-After": "1"} if status == TooManyRequestsError.status else None
+    headers = {"Retry-After": "1"} if status in {TooManyRequestsError.status, UnavailableError.status} else None
     return web.json_response({"error": name, "message": message, **fields}, status=status, headers=headers)
 
 
@@ -156,6 +156,8 @@ def _as_request_error(error: BeesError) -> RequestError:
             return error
         case TransactionError():
             return RefusedTransactionError(str(error), type(error).__name__)
+        case EngineError():
+            return UnavailableError(str(error))
         case StorageError():
             return TooManyRequestsError("this node's disk has no room now; try another node")
         case _:

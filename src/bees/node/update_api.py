@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from msgspec.structs import replace
 
+from bees.core.errors import EngineError
 from bees.core.keys import is_signed_by
 from bees.ledger.refusals import BadSignatureError, DuplicateError
 from bees.ledger.state import Delegation
@@ -129,7 +130,12 @@ class UpdateApi:
 
     async def _carry(self, signed: Signed, body: Update | Delegate) -> None:
         self._entrusted[_question(body)] = signed
-        await self._ledger.submit(signed)
+        try:
+            await self._ledger.submit(signed)
+        except EngineError as error:
+            # The duties send it again until a block has it; so the device need not.
+            _log.info("not carried yet", kind=type(body).__name__, device=body.device, reason=str(error))
+            return
         _log.debug("carried", kind=type(body).__name__, device=body.device, round=_round_of(body))
 
     def _is_known(self, signed: Signed, body: Update | Delegate) -> bool:

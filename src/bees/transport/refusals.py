@@ -104,6 +104,13 @@ class WrongBytesError(RequestError):
 
 
 @dataclass(eq=False)
+class UnavailableError(RequestError):
+    """The node cannot do its part for now, since what orders its blocks does not answer: try again later."""
+
+    status: ClassVar[int] = 503
+
+
+@dataclass(eq=False)
 class TooManyRequestsError(RequestError):
     """One peer asks too often, or more upload at once than the node takes: try again later."""
 
