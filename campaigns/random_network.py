@@ -30,7 +30,7 @@ from campaigns.evidence import ROOT
 from campaigns.random_world import SAMPLE_CAP, drawn_update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from campaigns.random_world import RandomWorld
@@ -101,6 +101,7 @@ class RandomNetwork:
         commit_s: CometBFT's pause after a block.
         propose_s: how long a CometBFT waits for a proposal.
         peers_timeout_s: how long a node waits for another one.
+        limits: keys of both listeners in ``node.toml``; by default so many requests that no device is ever refused.
         nodes, comets: the processes that were started, by server.
     """
 
@@ -111,6 +112,7 @@ class RandomNetwork:
     commit_s: float = 0.2
     propose_s: float = 1.0
     peers_timeout_s: float = 5.0
+    limits: Mapping[str, Any] = field(default_factory=lambda: {"requests_per_second": 10_000.0, "burst": 100_000})
     nodes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict["int", "subprocess.Popen[bytes]"])
     comets: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict["int", "subprocess.Popen[bytes]"])
 
@@ -247,16 +249,15 @@ class RandomNetwork:
     def _config(self, server: int) -> NodeConfig:
         address, others = self.addresses[server], self._others(server)
         urls = [f"http://{self.route(server, k, 'peer')}" if k in others else "" for k in range(len(self.addresses))]
-        many: dict[str, Any] = {"requests_per_second": 10_000.0, "burst": 100_000}
         return NodeConfig(
             server=server,
             key="server.key",
             genesis="../bees.genesis",
             initial_model="../w0.words",
             folder="data",
-            devices=DevicesSection(f"{address.host}:{address.device}", **many),
+            devices=DevicesSection(f"{address.host}:{address.device}", **self.limits),
             peers=PeersSection(
-                f"{address.host}:{address.peer}", urls=tuple(urls), timeout_s=self.peers_timeout_s, **many
+                f"{address.host}:{address.peer}", urls=tuple(urls), timeout_s=self.peers_timeout_s, **self.limits
             ),
             comet=CometSection(rpc=f"http://127.0.0.1:{address.rpc}", abci=f"unix://{self._socket(server)}"),
         )
