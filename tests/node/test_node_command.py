@@ -87,5 +87,9 @@ def test_what_is_wrong_with_a_device_is_told_in_a_line(home: Path):
     assert code == 2, err
     code, err = bees("device", "--node", "http://a", *key, "--key", home / "b.key", *genesis)
     assert (code, "1 folders for 2 keys" in err) == (2, True)
+    code, err = bees("device", "--node", "http://a", *key, *genesis, "--offload-rounds", 3)
+    assert (code, "--offload: is missing" in err) == (2, True), err
+    code, err = bees("devnet", "up", "-k", 3, "--own-devices", 1, "--offload", 3)
+    assert (code, "3 of 2 devices cannot offload" in err) == (2, True), err
     code, err = bees("devnet", "status", "--dir", home)
     assert (code, "holds no network" in err) == (2, True)

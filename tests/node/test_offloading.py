@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,9 +25,11 @@ from bees.learning.samples import Samples
 from bees.ledger.commitments import commit_to_update
 from bees.ledger.state import Phase
 from bees.ledger.transactions import Delegate, Update
+from bees.node.config import OffloadingSection
 from bees.node.offload_store import OffloadStore
+from bees.node.service import _offloading
 from bees.node.training_process import TrainingProcess
-from bees.protocol.device import OpenRound, delegate_round
+from bees.protocol.device import OpenRound, commit_update, delegate_round
 from bees.protocol.signer import MemoryJournal, Signer
 from bees.scenario import Learning
 from bees.transport.bodies import write_header
@@ -58,6 +61,11 @@ class Failing(TrainingProcess):
 
     async def train(self, job: TrainingJob) -> Any:  # noqa: ARG002  # it fails whatever it is given
         raise TrainingError("no memory left")
+
+
+class Instant(Failing):
+    async def train(self, job: TrainingJob) -> Any:  # noqa: ARG002  # likewise
+        return np.ones(8, np.float32)
 
 
 class Slow(Failing):
@@ -174,8 +182,8 @@ def test_a_slow_server_is_left_in_time_and_what_waits_is_bounded(tmp_path: Path)
             for _ in range(3):
                 await net.block()  # the loop is free while it trains
             assert net.state.round == 1
-            for index in range(DEVICES):
-                net.nodes[2].offloading.forget(index)  # else the node waits two seconds for those who wait
+            await net.until(lambda state: state.round == 2, pause_s=0)
+            assert "bees_offloaded_late_total 3.0" in net.nodes[2].metrics.render().decode()
 
     asyncio.run(play())
 
@@ -208,6 +216,36 @@ def test_whoever_holds_the_data_needs_them_but_once_and_deletes_them_when_told(t
                 assert OffloadStore(offers.folder, offers.limit_bytes).last_serial(DEVICE) > 0
 
     asyncio.run(play())
+
+
+def test_a_server_never_signs_two_updates_of_a_device_for_a_round(tmp_path: Path):
+    async def play() -> None:
+        async with network(tmp_path, Instant) as net, device_of(net, tmp_path) as sdk:
+            node, opened = net.nodes[DEVICE], await sdk.next_round()
+            before = Signer(node.ledger.key, node.journal)
+            commit_update(before, OpenRound.of(net.state), DEVICE, 30, bytes(32), DEVICE)
+            await sdk.offload(opened, X, Y, TERMS)
+            task = asyncio.create_task(sdk.delegate(opened))
+            await until(has(net, Delegate))
+            await net.block()
+            training = node.offloading.training(DEVICE, 1)
+            await until(lambda: training.state == "failed")
+            assert "another update was signed" in training.problem
+            await net.until(lambda state: state.round == 2)
+            assert (await task).accepted is False
+            assert not any(isinstance(s.body, Update) for block in net.blocks for s in block.batch.transactions)
+
+    asyncio.run(play())
+
+
+def test_a_node_that_accepts_no_more_deletes_what_it_holds(tmp_path: Path):
+    offers = OffloadStore(tmp_path / "offloaded", 100)
+    offers.keep(Offer(bytes(32), 3, 0, 7, 1, 5, bytes(32), 10, 2, SETTINGS), bytes(10), bytes(32))
+    config: Any = SimpleNamespace(offloading=OffloadingSection())
+    nothing: Any = None
+    assert _offloading(config, tmp_path, nothing, nothing, nothing, nothing) is None
+    assert [path.name for path in offers.folder.iterdir()] == ["000003.word"]
+    assert OffloadStore(offers.folder, 100).last_serial(3) == 7
 
 
 @pytest.mark.parametrize("key", [None, bytes(32)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,26 @@ def test_what_is_wrong_with_a_job_is_told_and_ends_nothing(tmp_path: Path):
     assert (lost.weights, "FileNotFoundError" in lost.problem) == (b"", True)
     path.write_bytes(b"damaged")
     assert "is no safetensors" in trainers.train(job).problem
+
+
+def test_a_process_that_has_died_is_started_again(tmp_path: Path):
+    async def play() -> None:
+        process = TrainingProcess(60)
+        words = words_to_bytes(shared_world(4, 4).initial_model)
+        missing = str(tmp_path / "none")
+        job = TrainingJob(bytes(32), 1, TINY.description, "offloaded_model:TINY", TrainingSettings(), missing, words)
+        pids: list[int] = []
+        for _ in range(2):
+            with pytest.raises(TrainingError, match="FileNotFoundError"):
+                await process.train(job)
+            assert process._process is not None
+            pids.append(process._process.pid)
+            os.kill(pids[-1], signal.SIGKILL)
+            await process._process.wait()
+        assert pids[0] != pids[1]
+        await process.stop()
+
+    asyncio.run(play())
 
 
 def test_a_training_that_takes_too_long_is_ended_with_its_process(tmp_path: Path):

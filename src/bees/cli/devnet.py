@@ -57,12 +57,12 @@ def up(
     from bees.deployment.devnet import Plan, lay
     from bees.node.comet_process import find_comet
 
-    executable = str(find_comet(cometbft).absolute())
-    plan = Plan(folder, servers, devices, scenario, tuple(override or ()), port, block_time, executable, offload > 0)
     if own_devices > devices:
         raise InputError("--own-devices", f"{own_devices} of {devices} devices cannot be your own")
     if offload > devices - own_devices:
         raise InputError("--offload", f"{offload} of {devices - own_devices} devices cannot offload")
+    executable = str(find_comet(cometbft).absolute())
+    plan = Plan(folder, servers, devices, scenario, tuple(override or ()), port, block_time, executable, offload > 0)
     laid = lay(plan)
     if not as_json:
         _tell_plan(laid)

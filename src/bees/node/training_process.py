@@ -69,7 +69,9 @@ class TrainingProcess:
             await process.wait()
 
     async def _ask(self, job: TrainingJob) -> TrainingDone:
-        process = self._process or await self._start()
+        process = self._process
+        if process is None or process.returncode is not None:
+            process = await self._start()
         if process.stdin is None or process.stdout is None:
             raise TrainingError("the training process has no pipes")
         process.stdin.write(frame(encode(job)))
