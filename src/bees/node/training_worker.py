@@ -22,6 +22,9 @@ from bees.ledger.genesis import Hash, Positive  # likewise
 from bees.transport.offloading import TrainingSettings, decode_data  # likewise
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bees.learning.training import LocalTrainer
 
 _TRAINERS_KEPT = 4
@@ -84,23 +87,24 @@ class Trainers:
         return TrainingDone(weights.astype("<f4", copy=False).tobytes(), "")
 
     def _trainer(self, job: TrainingJob) -> LocalTrainer:
-        from bees.learning.described import model_of  # noqa: PLC0415  # the node imports this file, and not JAX by it
-        from bees.learning.own_training import make_trainer  # noqa: PLC0415  # likewise
-        from bees.learning.samples import Samples  # noqa: PLC0415  # likewise
-        from bees.scenario import Learning  # noqa: PLC0415  # likewise
-
-        known = self._kept.pop(job.name, None)
-        if known is None:
-            how = job.settings
-            learning = Learning(
-                epochs=how.epochs, batch_size=how.batch_size, learning_rate=how.learning_rate, clients_per_chunk=1
-            )
-            data = Samples(*decode_data(Path(job.path).read_bytes()))
-            known = make_trainer(model_of(job.model, job.own_model), [data], learning, how.seed)
+        known = self._kept.pop(job.name, None) or _make(job, *decode_data(Path(job.path).read_bytes()))
         self._kept[job.name] = known
         while len(self._kept) > _TRAINERS_KEPT:
             self._kept.popitem(last=False)
         return known
+
+
+def _make(job: TrainingJob, x: NDArray[np.float32], y: NDArray[np.int32]) -> LocalTrainer:
+    from bees.learning.described import model_of  # noqa: PLC0415  # the node imports this file, and not JAX by it
+    from bees.learning.own_training import make_trainer  # noqa: PLC0415  # likewise
+    from bees.learning.samples import Samples  # noqa: PLC0415  # likewise
+    from bees.scenario import Learning  # noqa: PLC0415  # likewise
+
+    how = job.settings
+    learning = Learning(
+        epochs=how.epochs, batch_size=how.batch_size, learning_rate=how.learning_rate, clients_per_chunk=1
+    )
+    return make_trainer(model_of(job.model, job.own_model), [Samples(x, y)], learning, how.seed)
 
 
 def frame(data: bytes) -> bytes:
