@@ -1,7 +1,7 @@
 """A thousand devices that all hand in to one node of a real network, and clients that mean harm beside them.
 
 Nodes and CometBFTs are real processes with the limits that ``node.toml`` has by default, and the phases and the pace of
-blocks that ``bees genesis new`` gives. Devices are ``bees.device`` clients in one process, each at an address of its
+blocks that ``bees genesis new`` gives, COLLECT apart. Devices are ``bees.device`` clients in one process, each at an address of its
 own. Updates and scores are drawn, not trained. What counts is read from the chain file afterwards: which updates
 are on the chain, and which are eligible, so that they count.
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 BLOCK_S, PROPOSE_S = 1.0, 6.0
 """As a host's home has them."""
 
-_ATTACK_S = 10.0
+_ATTACK_S = 5.0
 _HEAD_START_S = 5.0
 _WORD_BYTES = 4
 _POLL_S = 0.1
