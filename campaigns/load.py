@@ -1,9 +1,9 @@
 """A thousand devices that all hand in to one node of a real network, and clients that mean harm beside them.
 
 Nodes and CometBFTs are real processes with the limits that ``node.toml`` has by default, and the phases and the pace of
-blocks that ``bees genesis new`` gives, COLLECT apart. Devices are ``bees.device`` clients in one process, each at an address of its
-own. Updates and scores are drawn, not trained. What counts is read from the chain file afterwards: which updates
-are on the chain, and which are eligible, so that they count.
+blocks that ``bees genesis new`` gives, COLLECT apart. Devices are ``bees.device`` clients in one process, each at an
+address of its own. Updates and scores are drawn, not trained. What counts is read from the chain file afterwards: which
+updates are on the chain, and which are eligible, so that they count.
 
 Each row is one network. Rows are written down one by one: interrupted, the same command goes on where it was.
 

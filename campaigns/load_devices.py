@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from campaigns.random_world import RandomWorld
 
 PHASES = PhaseLengths(collect=120, attest=208, publish=5, publish_ranks=4)
-"""What ``bees.deployment.founding.network_knobs`` sets for a thousand devices, but twice the COLLECT: they share CPUs."""
+"""What ``bees genesis new`` sets for a thousand devices, but twice the COLLECT: here they share the servers' CPUs."""
 
 _TIMEOUT_S = 120.0
 _PER_NET = 250
