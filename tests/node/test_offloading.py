@@ -48,16 +48,16 @@ _DRAW = np.random.default_rng(5)
 X = _DRAW.normal(size=(30, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(np.int32)
 SETTINGS = TrainingSettings(epochs=2, batch_size=10, learning_rate=0.1, seed=3)
-TERMS = Terms(SETTINGS, patience_s=60)
+TERMS = Terms(SETTINGS, patience_s=300)
 
 
 def real() -> TrainingProcess:
-    return TrainingProcess(60)
+    return TrainingProcess(300)
 
 
 class Failing(TrainingProcess):
     def __init__(self) -> None:
-        super().__init__(60)
+        super().__init__(300)
 
     async def train(self, job: TrainingJob) -> Any:  # noqa: ARG002  # it fails whatever it is given
         raise TrainingError("no memory left")
@@ -77,7 +77,7 @@ def device_of(net: Net, folder: Path, index: int = DEVICE) -> AsyncDevice:
     return AsyncDevice(net.urls, net.world.device_keys[index], net.world.signed, folder / f"{index}.journal")
 
 
-async def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 300) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # what it waits for tells nobody
             await asyncio.sleep(0.02)
@@ -119,7 +119,7 @@ def test_a_server_trains_signs_and_counts_as_the_device_would(tmp_path: Path):
                 for round_ in (1, 2):
                     opened = await sdk.next_round()
                     if round_ == 1:
-                        await sdk.offload(opened, X, Y, Terms(SETTINGS, rounds=2, patience_s=60))
+                        await sdk.offload(opened, X, Y, Terms(SETTINGS, rounds=2, patience_s=300))
                         (path,) = files(net)
                         assert stat.S_IMODE(path.stat().st_mode) == 0o600
                         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

@@ -42,7 +42,7 @@ def test_what_is_wrong_with_a_job_is_told_and_ends_nothing(tmp_path: Path):
 
 def test_a_process_that_has_died_is_started_again(tmp_path: Path):
     async def play() -> None:
-        process = TrainingProcess(60)
+        process = TrainingProcess(300)
         words = words_to_bytes(shared_world(4, 4).initial_model)
         missing = str(tmp_path / "none")
         job = TrainingJob(bytes(32), 1, TINY.description, "offloaded_model:TINY", TrainingSettings(), missing, words)

@@ -64,9 +64,12 @@ class TrainingProcess:
     async def stop(self) -> None:
         """End the process."""
         process, self._process = self._process, None
-        if process is not None and process.returncode is None:
+        if process is None:
+            return
+        if process.returncode is None:
             process.kill()
-            await process.wait()
+        # To the end of its output, so that its pipes are closed while the loop still runs.
+        await process.communicate()
 
     async def _ask(self, job: TrainingJob) -> TrainingDone:
         process = self._process
