@@ -19,7 +19,8 @@ from bees.engines.embedded import EmbeddedEngine
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.commitments import hash_model
 from bees.ledger.genesis import DeviceRecord, DutyCosts, Genesis, PhaseLengths, ServerRecord, sign_genesis
-from bees.ledger.transactions import Attest, Publish, Update, sign
+from bees.ledger.membership import Change, amendment_bytes, consent_bytes
+from bees.ledger.transactions import Amend, Approval, Attest, Publish, Update, sign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,7 @@ class World:
     def __post_init__(self):
         self.server_keys = tuple(SigningKey.simulated(self.seed, "server", k) for k in range(self.servers))
         self.device_keys = tuple(SigningKey.simulated(self.seed, "device", k) for k in range(self.devices))
+        self.next_keys = tuple(SigningKey.simulated(self.seed, "next server", k) for k in range(self.servers))
         self.initial = generator(self.seed, "initial").integers(-1000, 1000, self.parameters, dtype=np.int32)
         self.blobs = MemoryBlobStore()
         self.signed = sign_genesis(self._genesis(), self.server_keys)
@@ -121,7 +123,7 @@ class World:
         correct = tuple((37 * device + 11 * state.round) % 1000 for device in devices)
         return [
             sign(Attest(self.genesis.chain_id, state.round, state.model, server, devices, correct), key)
-            for server, key in enumerate(self.server_keys)
+            for server, key in enumerate(self.keys_of(state))
             if server in state.attesters
         ]
 
@@ -130,12 +132,38 @@ class World:
         assert main_node is not None
         result = engine.replicas[main_node].application.runner.run(state)
         body = Publish(self.genesis.chain_id, state.round, state.model, main_node, result.selected, result.model)
-        return sign(body, self.server_keys[main_node])
+        return sign(body, self.keys_of(state)[main_node])
 
-    def play_round(self, engine: EmbeddedEngine) -> list[CommittedBlock]:
-        """The three heights of a communication round."""
+    def keys_of(self, state: State) -> list[SigningKey]:
+        """The keys of all servers; of one that was removed, the key that it had at first."""
+        named = state.members.committee.keys
+        return [next_ if name == next_.public_key else first for name, first, next_ in self._each(named)]
+
+    def _each(self, named: tuple[bytes | None, ...]):
+        return zip(named, self.server_keys, self.next_keys, strict=True)
+
+    def amend(self, state: State, server: int, *, is_removed: bool = False) -> Signed:
+        """A server is removed, or goes on with its next key; as many as it takes approve, and the first carries it."""
+        committee, keys = state.members.committee, self.keys_of(state)
+        key = None if is_removed else self.next_keys[server]
+        change = Change("server", server, None if key is None else key.public_key, None)
+        asked = (self.genesis.chain_id, state.amendments, change)
+        approvals = tuple(
+            Approval(k, keys[k].sign(amendment_bytes(*asked))) for k in committee.members[: committee.quorum]
+        )
+        consent = None if key is None else key.sign(consent_bytes(*asked))
+        carrier = committee.members[0]
+        body = Amend(self.genesis.chain_id, carrier, state.amendments, change, consent, approvals)
+        return sign(body, keys[carrier])
+
+    def play_round(self, engine: EmbeddedEngine, *more: Signed) -> list[CommittedBlock]:
+        """The three heights of a communication round; with more transactions in the first."""
         committed: list[CommittedBlock] = []
-        for transactions in (self.updates, self.attests, lambda _: [self.publish(engine)]):
+        for transactions in (
+            lambda state: [*more, *self.updates(state)],
+            self.attests,
+            lambda _: [self.publish(engine)],
+        ):
             refusals = engine.submit_all(transactions(engine.state))
             assert not any(refusals), refusals
             committed.append(engine.next_block())

@@ -46,8 +46,9 @@ def _print_blocks(blocks: list[dict[str, Any]]) -> None:
     table = Table("height", "transactions", "signatures", "block id", "app hash", box=None, header_style="bold")
     for block in blocks:
         kinds = ", ".join(f"{count} {kind}" for kind, count in block["transactions"].items()) or "none"
-        if block["deploys"]:
-            kinds += f" (from the next round on: {block['deploys'][-1]})"
+        agreed = [*block["deploys"][-1:], *block["amendments"]]
+        if agreed:
+            kinds += f" (from the next round on: {', '.join(agreed)})"
         table.add_row(
             str(block["height"]), kinds, str(block["signatures"]), block["block_id"][:16], block["app_hash"][:16]
         )

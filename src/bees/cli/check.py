@@ -26,6 +26,9 @@ def check(
     expect_genesis: Annotated[
         str | None, typer.Option(help="The chain id that the genesis must have, in hexadecimal.")
     ] = None,
+    committee: Annotated[
+        Path | None, typer.Option(help="Proofs that lead from the genesis' servers to those that have signed.")
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(help="Also check that this is w_g(t): a .safetensors file, or raw little-endian int32 words."),
@@ -40,17 +43,22 @@ def check(
 
     An old proof stays true: give --round if you want a certain one. Exit code 1 if anything is refused.
 
+    Where the servers were amended, give --committee, written by the same bees prove or answered by a node.
+
         bees check w3.proof --genesis bees.genesis --round 3 --device 5
     """
-    from bees.light_client import RefusedError, check_genesis, check_proof, read_genesis
+    from bees.light_client import RefusedError, check_genesis, check_proof, follow_committee, read_genesis
 
     proof_bytes, genesis_bytes = _read(proof), _read(genesis)
+    committee_bytes = None if committee is None else _read(committee)
     expected = None if expect_genesis is None else _hash(expect_genesis)
     try:
         trusted = read_genesis(genesis_bytes)
         check_genesis(trusted)
         _check_chain_id(trusted, expected)
         _check_device(trusted, device)
+        if committee_bytes is not None:
+            trusted = follow_committee(trusted, committee_bytes)
         outcome = check_proof(trusted, proof_bytes)
         _check_round(outcome, round_)
         if model is not None:
@@ -153,7 +161,8 @@ def _describe(
         "height": outcome.height,
         "signatures": len(outcome.signers),
         "quorum": trusted.quorum,
-        "servers": len(trusted.server_keys),
+        "servers": sum(key is not None for key in trusted.server_keys),
+        "committee_height": trusted.height,
         "chain_id": trusted.chain_id.hex(),
         "proof_bytes": size,
     }

@@ -41,12 +41,26 @@ def verify(
         out().print(f"chain {verdict.chain_id}\nmodel {verdict.model}")
         changes = f", changed {verdict.deploys} times by more than 2N/3 servers" if verdict.deploys else ""
         out().print(f"contract {verdict.contract}{changes}", soft_wrap=True)
+        if verdict.amendments:
+            told = f"members amended {verdict.amendments} times by more than 2N/3 servers; now servers"
+            out().print(f"{told} {_ranges(verdict.servers)} and devices {_ranges(verdict.devices)}", soft_wrap=True)
     else:
         where = "the file" if verdict.first_bad is None else f"block {verdict.first_bad}"
         out().print("[red]not valid[/]: ", end="")
         out().print(f"{where}: {verdict.reason}", markup=False, soft_wrap=True)
     if not verdict.valid:
         raise typer.Exit(1)
+
+
+def _ranges(indices: tuple[int, ...]) -> str:
+    """Ascending indices in short: 0-2, 4."""
+    parts: list[list[int]] = []
+    for index in indices:
+        if parts and parts[-1][-1] == index - 1:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 def _hash(text: str) -> bytes:

@@ -17,6 +17,7 @@ from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.block import Block, Commit, block_id
 from bees.ledger.commitments import hash_contract, hash_model
 from bees.ledger.evidence import check_result
+from bees.ledger.membership import Members
 from bees.ledger.replay import replay
 from bees.ledger.transactions import Publish
 
@@ -52,6 +53,9 @@ class ChainVerdict:
         warning: what a reader must know beside the verdict, such as another version of the runtime; or empty.
         contract: hash of the contract in force, in hex; empty when the genesis is bad.
         deploys: how many changes of contract there were.
+        amendments: how many changes of the members there were.
+        servers: those that count after the last block, ascending; empty when the genesis is bad.
+        devices: those that take part after the last block, ascending; likewise.
     """
 
     valid: bool
@@ -64,6 +68,9 @@ class ChainVerdict:
     warning: str = ""
     contract: str = ""
     deploys: int = 0
+    amendments: int = 0
+    servers: tuple[int, ...] = ()
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,21 @@ class _Progress:
     warning: str = ""
     contract: str = ""
     deploys: int = 0
+    amendments: int = 0
+    servers: tuple[int, ...] = ()
+    devices: tuple[int, ...] = ()
+
+    def follow(self, state: State) -> None:
+        """A block is right; this is the state after it."""
+        self.blocks, self.round, self.model = state.height, state.round - 1, state.model.hex()
+        self.contract, self.deploys = hash_contract(state.contract).hex(), state.deploys
+        self.name_members(state.members)
+        self.amendments = state.amendments
+
+    def name_members(self, members: Members) -> None:
+        """Who takes part."""
+        self.servers = members.committee.members
+        self.devices = tuple(device for device, key in enumerate(members.devices) if key is not None)
 
     def verdict(self, reason: str) -> ChainVerdict:
         """What has been found; without a reason, all is right."""
@@ -210,6 +232,7 @@ def _check_chain(
     executor = ContractExecutor(machine, reader.blob, initial_words(reader, signed))
     progress.model = signed.genesis.initial_model.hex()
     progress.contract = hash_contract(signed.genesis.contract).hex()
+    progress.name_members(Members.of(signed.genesis))
     try:
         last, referenced = _replay(reader, signed, executor, progress)
     except MissingBlobError as error:
@@ -243,9 +266,7 @@ def _replay(
         if before is not None and signed.genesis.verification == "main_node":
             _check_main_node(before, audited.block, executor)
         before = audited.state
-        progress.blocks = audited.state.height
-        progress.round, progress.model = audited.state.round - 1, audited.state.model.hex()
-        progress.contract, progress.deploys = hash_contract(before.contract).hex(), before.deploys
+        progress.follow(before)
         referenced.update(follow.follow(audited.block.batch))
         last = (audited.state.height, block_id(audited.block.header))
     return last, referenced

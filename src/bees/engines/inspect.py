@@ -13,12 +13,13 @@ from bees.engines.audit import iter_chain
 from bees.engines.chain_file import ChainReader
 from bees.ledger.block import block_id
 from bees.ledger.commitments import hash_contract
-from bees.ledger.transactions import Deploy
+from bees.ledger.transactions import Amend, Deploy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bees.engines.audit import ChainEntry
+    from bees.ledger.membership import Change
     from bees.ledger.transactions import Signed
 
 
@@ -73,6 +74,7 @@ def _short(entry: ChainEntry) -> dict[str, Any]:
         "app_hash": header.app_hash.hex(),
         "transactions": dict(kinds),
         "deploys": [_deployed(s.body.code) for s in entry.block.batch.transactions if isinstance(s.body, Deploy)],
+        "amendments": [_amended(s.body.change) for s in entry.block.batch.transactions if isinstance(s.body, Amend)],
         "signatures": len(entry.commit.signatures),
     }
 
@@ -83,6 +85,9 @@ def _transaction(signed: Signed) -> dict[str, Any]:
         fields["code"] = hash_contract(signed.body.code).hex()
         fields["code_bytes"] = len(signed.body.code)
         fields["contract"] = _contract_name(signed.body.code)
+    if isinstance(signed.body, Amend):
+        fields["amendment"] = _amended(signed.body.change)
+    if isinstance(signed.body, Amend | Deploy):
         fields["approved_by"] = [approval.server for approval in signed.body.approvals]
     return {
         "type": type(signed.body).__name__,
@@ -90,6 +95,12 @@ def _transaction(signed: Signed) -> dict[str, Any]:
         **fields,
         "signature": signed.signature.hex(),
     }
+
+
+def _amended(change: Change) -> str:
+    """A change of the members in short."""
+    who = f"{change.kind} {change.index}"
+    return f"{who} removed" if change.public_key is None else f"{who} has key {change.public_key.hex()[:16]}"
 
 
 def _deployed(code: bytes) -> str:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bees.core.canonical import encode
+from bees.core.errors import InputError
 from bees.core.update_codec import encoded_bytes
 from bees.engines.audit import iter_chain
 from bees.engines.messages import Proposal, Vote
 from bees.engines.prove import prove_from_file, read_signed_genesis
-from bees.ledger.transactions import Delegate, Update
+from bees.ledger.transactions import Amend, Delegate, Update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -115,11 +116,16 @@ def measure_traffic(path: Path, machine: Callable[[Genesis], VirtualMachine] | N
 
     Raises:
         ChainFileError: the file cannot be read.
+        InputError: its members were amended, so that not every height had the same servers.
         BeesError: a block is not right, or no round is closed.
     """
     genesis = read_signed_genesis(path).genesis
     entries = list(iter_chain(path))
     transactions = [signed for entry in entries for signed in entry.block.batch.transactions]
+    if any(isinstance(signed.body, Amend) for signed in transactions):
+        raise InputError(
+            str(path), "has amended its members; traffic is counted for chains whose servers stay the same"
+        )
     updates = [signed.body for signed in transactions if isinstance(signed.body, Update)]
     own = [signed for signed in transactions if _is_from_device(signed)]
     proof = prove_from_file(path, machine=machine).proof

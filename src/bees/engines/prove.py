@@ -11,7 +11,7 @@ from bees.engines.audit import FUEL_CAP, initial_words, shipped_machine
 from bees.engines.chain_file import ChainReader
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.genesis import check_genesis
-from bees.ledger.proofs import prove_model
+from bees.ledger.proofs import prove_committee, prove_model
 from bees.ledger.replay import replay
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bees.contract.vm import VirtualMachine
+    from bees.ledger.committee import Committee
     from bees.ledger.genesis import Genesis, SignedGenesis
-    from bees.ledger.proofs import ModelProof
+    from bees.ledger.proofs import CommitteeProof, ModelProof
     from bees.ledger.replay import AuditedBlock
 
 
@@ -32,10 +33,12 @@ class ProvedModel:
         proof: of how the last closed round ended.
         words: of w_g(t) as raw little-endian int32; None where the replay has not computed them, as on a chain
             whose main nodes alone execute the contract.
+        committees: by which it is checked: a proof for each change of the servers before its block.
     """
 
     proof: ModelProof
     words: bytes | None
+    committees: tuple[CommitteeProof, ...] = ()
 
 
 def read_signed_genesis(path: Path) -> SignedGenesis:
@@ -74,13 +77,15 @@ def prove_from_file(
     """
     with ChainReader(path) as reader:
         executor, blocks = replayed(reader, machine or shipped_machine)
-        last = _find(blocks, str(path), height, round_)
+        committees: list[CommitteeProof] = []
+        last = _find(_following(blocks, committees), str(path), height, round_)
     outcome = last.state.outcome
     if outcome is None:
         raise InputError(str(path), f"no round is closed at height {last.state.height}: nothing is to prove yet")
     words = executor.models.get(outcome.model)
     proof = prove_model(last.state, last.block.header, last.commit)
-    return ProvedModel(proof, None if words is None else words_to_bytes(words))
+    before = tuple(change for change in committees if change.header.height < proof.header.height)
+    return ProvedModel(proof, None if words is None else words_to_bytes(words), before)
 
 
 def replayed(
@@ -104,6 +109,17 @@ def replayed(
         raise VirtualMachineError(f"not replayed: the genesis allows {limit} units of fuel for one call of a contract")
     executor = ContractExecutor(machine(signed.genesis), reader.blob, initial_words(reader, signed))
     return executor, replay(signed, ((row.block, row.commit) for row in reader.blocks()), executor)
+
+
+def _following(blocks: Iterable[AuditedBlock], proofs: list[CommitteeProof]) -> Iterator[AuditedBlock]:
+    """The blocks; and for each after which other servers count, a proof of them."""
+    committee: Committee | None = None
+    for audited in blocks:
+        before = audited.state.genesis.committee if committee is None else committee
+        committee = audited.state.members.committee
+        if committee != before:
+            proofs.append(prove_committee(audited.state, audited.block.header, audited.commit))
+        yield audited
 
 
 def _find(blocks: Iterable[AuditedBlock], source: str, height: int | None, round_: int | None) -> AuditedBlock:
