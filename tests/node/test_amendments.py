@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from msgspec.structs import replace
 from network_rig import check_chains, states, told_round, transactions, wait_round
 
+from bees.core.errors import NotAMemberError
 from bees.core.keys import SigningKey
 from bees.device.client import AsyncDevice
 from bees.engines.audit import verify_chain
@@ -100,6 +102,16 @@ async def take_part_from_genesis(network: RandomNetwork) -> tuple[int, bool | No
                 return opened.round, receipt.accepted, device
 
 
+async def take_part_removed(network: RandomNetwork) -> None:
+    """Device 2, which was removed."""
+    world = network.world
+    key = SigningKey.from_seed(world.device_seeds[2])
+    urls = [network.urls[k] for k in (0, 1, REPLACED)]
+    async with AsyncDevice(urls, key, world.signed, network.folder / "removed.db") as device:
+        opened = await device.next_round()
+        await device.submit(opened, [drawn_update(2, opened.round, len(world.initial_model))], SAMPLE_CAP)
+
+
 def test_members_are_amended_while_the_network_runs(make_network: Callable[..., RandomNetwork]):
     network = make_network()
     next_validator = give_next_keys(network)
@@ -128,6 +140,8 @@ def test_members_are_amended_while_the_network_runs(make_network: Callable[..., 
     assert accepted
     assert device._committees.proved.newest == states(network, 0)[-1].members.committee
     assert len(device._committees.proved.changes) == 2
+    with pytest.raises(NotAMemberError, match="device 2 takes no part any more"):
+        asyncio.run(take_part_removed(network))
     wait_round(network, round_ + 2, 0, 1, REPLACED)
     network.close()
 
