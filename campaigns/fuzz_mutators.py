@@ -19,7 +19,7 @@ from bees.core.errors import CodecError
 from bees.engines.messages import Decision, Message, Proposal, Vote, proposal_bytes
 from bees.ledger.block import Batch, Block, Commit, CommitSignature, vote_bytes
 from bees.ledger.genesis import SignedGenesis, sign_genesis
-from bees.ledger.proofs import ModelProof
+from bees.ledger.proofs import CommitteeProof, ModelProof
 from bees.ledger.transactions import Evidence, Signed, Statement, signing_bytes
 from campaigns.fuzz_seeds import seeds
 from campaigns.fuzz_targets import RUN_PARTS
@@ -354,6 +354,7 @@ _MUTATORS: dict[str, Mutator] = {
     "genesis": _record(SignedGenesis),
     "model_proof": _record(ModelProof),
     "light_client_proof": _record(ModelProof),
+    "light_client_committees": _record(tuple[CommitteeProof, ...]),
     "light_client_genesis": _record(SignedGenesis),
     "message": _message,
     "replica": _record(tuple[Message, ...]),

@@ -82,6 +82,7 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "genesis": [encode(made.signed)],
         "model_proof": proofs,
         "light_client_proof": proofs,
+        "light_client_committees": [encode(made.handovers()[:end]) for end in range(3)],
         "light_client_genesis": [encode(made.signed)],
         "message": [encode(message) for message in _messages()],
         "replica": [encode(tuple(_messages())), *(encode((message,)) for message in _messages())],

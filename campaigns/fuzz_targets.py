@@ -32,7 +32,7 @@ from bees.ledger.application import Application
 from bees.ledger.block import Block, Commit, Header, check_commit
 from bees.ledger.genesis import SignedGenesis, check_genesis
 from bees.ledger.membership import Members
-from bees.ledger.proofs import ModelProof, check_model_proof
+from bees.ledger.proofs import CommitteeProof, Committees, ModelProof, check_model_proof
 from bees.ledger.replay import check_block
 from bees.ledger.state import state_tree
 from bees.ledger.transactions import Signed, author_key, canonical_order
@@ -138,6 +138,23 @@ def light_client_proof(data: bytes) -> None:
         expected.main_node,
     )
     require(same, "the light client reads another outcome")
+
+
+def light_client_committees(data: bytes) -> None:
+    """The device's own checker follows the servers exactly where the ledger's proofs lead, by the same bytes."""
+    expected = None
+    with contextlib.suppress(BeesError):
+        proofs = decode(data, tuple[CommitteeProof, ...])
+        expected = Committees(world().genesis).follow(proofs, is_signed_by)
+    try:
+        found = light_client.follow_committee(_trusted(), data)
+    except light_client.RefusedError as error:
+        require(expected is None, f"the light client refuses what the ledger follows: {error}")
+        return
+    require(
+        expected is not None and (found.server_keys, found.height) == (expected.newest.keys, expected.height),
+        "the light client comes to other servers",
+    )
 
 
 def light_client_genesis(data: bytes) -> None:
@@ -317,6 +334,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         genesis,
         model_proof,
         light_client_proof,
+        light_client_committees,
         light_client_genesis,
         message,
         replica,

@@ -17,6 +17,7 @@ from bees.contract.library import load_contract_code
 from bees.contract.vm import VirtualMachine
 from bees.core.canonical import encode
 from bees.core.fixed_point import words_to_bytes
+from bees.core.keys import SigningKey
 from bees.core.model import describe
 from bees.engines.blobs import ReadUpdates
 from bees.engines.chain_file import ChainWriter
@@ -25,9 +26,13 @@ from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.application import Application
 from bees.ledger.block import Batch, Block, Commit, CommitSignature, Header, block_id, vote_bytes
 from bees.ledger.commitments import commit_to_update, hash_contract
+from bees.ledger.committee import Committee
 from bees.ledger.genesis import sign_genesis
-from bees.ledger.proofs import ModelProof, prove_model
+from bees.ledger.membership import Change, ValidatorChange, amendment_bytes, consent_bytes
+from bees.ledger.merkle import MerkleMap
+from bees.ledger.proofs import CommitteeProof, ModelProof, prove_model
 from bees.ledger.transactions import (
+    Amend,
     Approval,
     Attest,
     Delegate,
@@ -45,13 +50,15 @@ from bees.ledger.transactions import (
 from bees.scenario_file import load_scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from bees.core.keys import SigningKey
     from bees.ledger.genesis import Genesis, SignedGenesis
     from bees.ledger.state import State
 
 SERVERS, DEVICES, PARAMETERS = 4, 4, 6
+NEXT_KEY = SigningKey.simulated(5, "next server", 3)
+"""That replaces a key of the genesis."""
 _FUEL = 300_000
 _MEMORY_BYTES = 2**21
 _SAMPLE_CAP = 100
@@ -178,6 +185,34 @@ class World:
         approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in range(self.genesis.committee.quorum))
         return self.sign(Deploy(self.genesis.chain_id, 0, nonce, code, approvals))
 
+    def amend(self, nonce: int, change: Change) -> Signed:
+        """A change of the members, approved by a quorum."""
+        asked = self.genesis.chain_id, nonce, change
+        message = amendment_bytes(*asked)
+        approvals = tuple(Approval(k, self.server_keys[k].sign(message)) for k in range(self.genesis.committee.quorum))
+        consent = None if change.public_key is None else NEXT_KEY.sign(consent_bytes(*asked))
+        return self.sign(Amend(self.genesis.chain_id, 0, nonce, change, consent, approvals))
+
+    def handovers(self) -> tuple[CommitteeProof, ...]:
+        """What proves to a device that server 3 has another key, and then that server 2 was removed."""
+        first, keys = self.genesis.committee, [*self.server_keys[:3], NEXT_KEY]
+        second = Committee((*first.keys[:3], NEXT_KEY.public_key))
+        third = Committee((*first.keys[:2], None, NEXT_KEY.public_key))
+        return (
+            self._handover(5, second, tuple(self.server_keys), (0, 1, 3)),
+            self._handover(9, third, keys, (0, 1, 3)),
+        )
+
+    def _handover(
+        self, height: int, committee: Committee, keys: Sequence[SigningKey], signers: Sequence[int]
+    ) -> CommitteeProof:
+        tree = MerkleMap.of({"committee": encode(committee), "outcome": b"", "round": b""})
+        header = Header(self.genesis.chain_id, height, bytes(32), bytes(32), tree.root)
+        name = block_id(header)
+        message = vote_bytes(self.genesis.chain_id, height, 0, "precommit", name)
+        votes = tuple(CommitSignature(k, keys[k].sign(message)) for k in signers)
+        return CommitteeProof(header, Commit(height, 0, name, votes), committee, tree.prove("committee"))
+
     def evidence(self, server: int, *signed: Signed) -> Signed:
         """What convicts the author of two answers, or of one that is wrong by itself."""
         shown = [Statement(s.body, s.signature) for s in signed if isinstance(s.body, Duty)]
@@ -219,7 +254,8 @@ class World:
 def world() -> World:
     """A chain of two closed rounds and a third that is open, with delegation, deploy, evidence and a skipped turn."""
     made, argmax = World(), load_contract_code("argmax")
-    made.keep("collect", *(made.update(k) for k in range(DEVICES)), made.delegate(3, 1), made.deploy(argmax))
+    replaced = made.amend(0, Change("server", 3, NEXT_KEY.public_key, ValidatorChange(bytes(32), b"v" * 32)))
+    made.keep("collect", *(made.update(k) for k in range(DEVICES)), made.delegate(3, 1), made.deploy(argmax), replaced)
     made.block(made.delegate(3, 1))
     made.keep(
         "delegated",
@@ -238,7 +274,8 @@ def world() -> World:
     wrong = made.sign(replace(made.publish(first).body, selected=(0,)))
     made.keep("publish", made.publish(first), made.deploy(argmax), made.evidence(2, wrong))
     made.block(made.publish(first), made.deploy(argmax))
-    made.keep("closed", *(made.update(k) for k in range(DEVICES)), made.evidence(2, wrong))
+    removed = made.amend(0, Change("device", 2, None, None))
+    made.keep("closed", *(made.update(k) for k in range(DEVICES)), made.evidence(2, wrong), removed)
     made.block(*(made.update(k) for k in range(DEVICES)))
     made.block(*(made.attest(k) for k in range(SERVERS)), made.evidence(2, wrong))
     made.block()

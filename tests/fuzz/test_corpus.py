@@ -41,7 +41,7 @@ def test_seeds_reach_every_kind_of_transaction_and_phase():
     kinds = {
         signed.body.__class__.__name__ for moment in fuzz_targets.world().snapshots for signed in moment.candidates
     }
-    assert kinds == {"Delegate", "Update", "Attest", "Publish", "Deploy", "Evidence"}
+    assert kinds == {"Delegate", "Update", "Attest", "Publish", "Deploy", "Amend", "Evidence"}
     assert {moment.application.state.phase for moment in fuzz_targets.world().snapshots} == {
         "collect",
         "attest",
