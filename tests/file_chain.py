@@ -31,25 +31,40 @@ def next_seed(server: int) -> bytes:
 
 
 class FileChain:
-    """One replica that commits blocks by the keys in force, and writes them down.
+    """One replica that commits blocks by the keys in force, and writes them down when its file is asked for.
 
     Args:
         folder: for ``chain.db``.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "chain.db"
+        self._path = folder / "chain.db"
+        self._unwritten: list[tuple[Block, Commit]] = []
         self.world = shared_world(SERVERS, DEVICES)
         self.next_keys = [SigningKey.from_seed(next_seed(k)) for k in range(SERVERS)]
         self._application = Application(
             self.world.signed, ContractExecutor(self.world.machine, lambda _: None, self.world.initial_model)
         )
         self._previous = self.world.genesis.chain_id
-        ChainWriter.create(self.path, self.world.signed, words_to_bytes(self.world.initial_model)).close()
+        ChainWriter.create(self._path, self.world.signed, words_to_bytes(self.world.initial_model)).close()
 
     @property
     def state(self) -> State:
         return self._application.state
+
+    @property
+    def path(self) -> Path:
+        """The chain file, with all blocks."""
+        self.write()
+        return self._path
+
+    def write(self) -> None:
+        """Append the blocks that are not in the file yet."""
+        if self._unwritten:
+            with ChainWriter.resume(self._path) as writer:
+                for block, commit in self._unwritten:
+                    writer.append(block, commit, {})
+            self._unwritten.clear()
 
     def block(self, *transactions: Signed) -> None:
         """Commit a block of these, and write it down."""
@@ -65,8 +80,7 @@ class FileChain:
             if named is not None
         )
         self._application.commit()
-        with ChainWriter.resume(self.path) as writer:
-            writer.append(Block(header, batch), Commit(header.height, 0, self._previous, votes), {})
+        self._unwritten.append((Block(header, batch), Commit(header.height, 0, self._previous, votes)))
 
     def skip_round(self) -> None:
         """Until the open round is over, with nobody's updates."""

@@ -21,7 +21,7 @@ def test_a_folder_a_chain_file_and_a_genesis(tmp_path: Path):
     chain = FileChain(tmp_path)
     (tmp_path / "bees.genesis").write_bytes(encode(chain.world.signed))
     chain.block()
-    assert read_standing(tmp_path).state == read_standing(chain.path).state == chain.state
+    assert read_standing(chain.path).state == read_standing(tmp_path).state == chain.state
     assert read_standing(tmp_path / "bees.genesis") == Standing.at_genesis(chain.world.signed)
 
 

@@ -40,6 +40,20 @@ def test_paths_are_relative_to_the_file_and_defaults_are_filled_in(tmp_path: Pat
     assert load_config(path) == config
 
 
+def test_next_keys_are_files_beside_it_and_a_validators_needs_a_cometbft_of_the_nodes(tmp_path: Path):
+    path = tmp_path / "node.toml"
+    next_keys = GOOD.replace("server = 1", 'server = 1\nnext_key = "server-1b.key"')
+    path.write_text(next_keys + '[comet]\nhome = "comet"\nnext_validator = "next.json"\n')
+    config = load_config(path)
+    assert config.next_key == str(tmp_path / "server-1b.key")
+    assert config.comet.next_validator == str(tmp_path / "next.json")
+    path.write_text(write_config(config))
+    assert load_config(path) == config
+    path.write_text(GOOD + '[comet]\nnext_validator = "next.json"\n')
+    with pytest.raises(InputError, match=r"comet\.next_validator needs comet\.home"):
+        load_config(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from bees.cli.main import run_command
 from bees.core.canonical import encode
+from bees.core.errors import InputError
 from bees.core.fixed_point import words_to_bytes
+from bees.core.hashes import digest
+from bees.core.seeds import stream_key
 from bees.faults.world import shared_world
 from bees.key_file import write_key_file
+from bees.node.config import load_config
+from bees.node.service import read_key_ring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +82,26 @@ def test_without_the_extra_one_line_says_how_to_get_it(home: Path, monkeypatch: 
     for command in (("node", "--config", home / "node.toml"), ("devnet", "up"), ("devnet", "status")):
         code, err = bees(*command)
         assert (code, "pip install 'bees-edge[node]'" in err) == (2, True), err
+
+
+def test_keys_of_others_are_told_from_coming_ones(home: Path):
+    world = shared_world(4, 4)
+    config = load_config(home / "node.toml")
+    for index, (kind, own) in enumerate((("server", world.server_keys[2]), ("device", world.device_keys[1]))):
+        seed = digest("simulated key", stream_key(2024, kind, 2 - index))
+        assert write_key_file(home / f"{kind}.key", seed).public_key == own.public_key
+        theirs = replace(config, next_key=str(home / f"{kind}.key"))
+        with pytest.raises(InputError, match=f"next_key: is that of {kind} {2 - index}, not that of server 0"):
+            read_key_ring(theirs, world.genesis)
+    with pytest.raises(InputError, match=r"key: is none of this genesis'.*stands in next_key too"):
+        read_key_ring(config, world.genesis)
+    with pytest.raises(InputError, match="server: 4 is none of the 4 servers"):
+        read_key_ring(replace(config, server=4), world.genesis)
+    assert read_key_ring(replace(config, next_key=config.key), world.genesis).waits
+    # Where there is a chain, it may name the key that the genesis does not.
+    (home / "data").mkdir()
+    (home / "data" / "chain.db").touch()
+    assert not read_key_ring(config, world.genesis).waits
 
 
 def test_what_is_wrong_with_a_device_is_told_in_a_line(home: Path):

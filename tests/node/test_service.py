@@ -28,6 +28,7 @@ from bees.node.duties import wanted_updates
 from bees.node.judge import Counts
 from bees.node.signed_requests import Request, sign_request
 from bees.protocol.device import OpenRound, commit_update
+from bees.protocol.key_ring import KeyRing
 from bees.protocol.signer import MemoryJournal, Signer
 from bees.transport.bodies import ModelAnswer, write_header
 
@@ -105,6 +106,21 @@ def test_devices_take_part_by_the_sdk_and_one_node_may_be_down(tmp_path: Path):
             tasks = [asyncio.create_task(take_part(net, device, 2)) for device in range(DEVICES)]
             await net.until(lambda _: all(task.done() for task in tasks), blocks=200, pause_s=0.2)
             assert await asyncio.gather(*tasks) == [[True, True]] * DEVICES
+
+    asyncio.run(play())
+
+
+def test_a_server_that_is_known_by_another_of_its_keys_signs_once_more(tmp_path: Path):
+    """Server 1 goes on with its next key, of which server 0 has not heard yet."""
+
+    async def play() -> None:
+        async with network(tmp_path) as net:
+            known, coming = net.world.server_keys[1], net.world.next_server_keys[1]
+            heard, peers = net.nodes[0].ledger.heard, net.nodes[1].peers
+            for height, keys in enumerate(([coming, known], [known, coming], [coming]), start=1):
+                peers._key = KeyRing(1, keys)
+                await peers._give_signature(0, encode(HeaderSignature(height, bytes(32), 1, bytes(64))))
+            assert [signature.height for signature in heard] == [1, 2]
 
     asyncio.run(play())
 
