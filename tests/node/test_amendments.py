@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 from network_rig import check_chains, states, told_round, transactions, wait_round
 
+from bees.cli.main import run_command
 from bees.core.errors import NotAMemberError
 from bees.core.keys import SigningKey
 from bees.device.client import AsyncDevice
@@ -26,6 +28,7 @@ from campaigns.random_world import SAMPLE_CAP, drawn_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from campaigns.random_network import RandomNetwork
 
@@ -112,7 +115,26 @@ async def take_part_removed(network: RandomNetwork) -> None:
         await device.submit(opened, [drawn_update(2, opened.round, len(world.initial_model))], SAMPLE_CAP)
 
 
-def test_members_are_amended_while_the_network_runs(make_network: Callable[..., RandomNetwork]):
+def check_by_command(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``bees verify``, ``prove`` and ``check`` on the chain file."""
+
+    def run(*arguments: object) -> dict[str, Any]:
+        code = run_command([*map(str, arguments), "--json"])
+        return {"code": code, **json.loads(capsys.readouterr().out)}
+
+    told = run("verify", chain)
+    assert (told["code"], told["servers"], told["amendments"]) == (0, [0, 1, 3], 4)
+    proof, servers, genesis = (chain.with_name(name) for name in ("proof", "servers", "genesis"))
+    proved = run("prove", chain, "--out", proof, "--committee-out", servers, "--genesis-out", genesis)
+    assert (proved["code"], proved["committee_changes"]) == (0, 2)
+    checked = run("check", proof, "--genesis", genesis, "--committee", servers)
+    assert (checked["code"], checked["round"], checked["servers"], checked["quorum"]) == (0, proved["round"], 3, 3)
+    assert run("check", proof, "--genesis", genesis)["code"] == 1
+
+
+def test_members_are_amended_while_the_network_runs(
+    make_network: Callable[..., RandomNetwork], capsys: pytest.CaptureFixture[str]
+):
     network = make_network()
     next_validator = give_next_keys(network)
     first_validators = [validator_of(network, k) for k in range(4)]
@@ -146,6 +168,7 @@ def test_members_are_amended_while_the_network_runs(make_network: Callable[..., 
     network.close()
 
     check_chains(network, (0, 1, REPLACED))
+    check_by_command(network.chain(0), capsys)
     verdict = verify_chain(network.chain(0), expected_genesis=network.world.genesis.chain_id)
     assert (verdict.amendments, verdict.servers, verdict.devices) == (4, (0, 1, 3), (0, 1, 3))
     replayed = states(network, 0)

@@ -63,7 +63,8 @@ def _lacking(state: State, server: int, store: UpdateStore) -> Iterator[tuple[in
 def sources_of(state: State, device: int, server: int) -> tuple[int, ...]:
     """Servers in the order in which to ask for an update.
 
-    Those that attest to hold it; who has signed it in its device's place; the device's own; the others.
+    Those that attest to hold it; who has signed it in its device's place; the device's own; the others. None that was
+    removed.
     """
     count = len(state.genesis.servers)
     attested = [s for s, attestation in sorted(state.attestations.items()) if device in attestation.devices]
@@ -72,7 +73,7 @@ def sources_of(state: State, device: int, server: int) -> tuple[int, ...]:
     update = state.updates.get(device)
     signer = [] if update is None or update.server is None else [update.server]
     order = dict.fromkeys([*attested, *signer, state.genesis.devices[device].server, *others])
-    return tuple(source for source in order if source != server)
+    return tuple(source for source in order if source != server and state.members.committee.key(source) is not None)
 
 
 class Patience:
