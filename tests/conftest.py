@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from bees.core.errors import MissingExtraError
 from bees.node.comet_process import find_comet
+
+# Tests start hundreds of processes that would each compile the same few functions: 4 of 10 s of a quick run. What is
+# compiled depends on nothing else, so results stay the same bit by bit.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 @pytest.fixture(scope="session")
