@@ -152,6 +152,18 @@ def test_a_home_is_made_only_of_what_all_have_signed_and_of_ones_own_keys(tmp_pa
     assert (code, "devices.listen" in err) == (2, True)
     assert not (tmp_path / "host1/node.toml").exists()
     assert bees("genesis", "home", genesis, tmp_path / "host1")[0] == 0
+    check_a_home_in_place_of_a_lost_one(tmp_path, genesis)
+
+
+def check_a_home_in_place_of_a_lost_one(folder: Path, genesis: Path) -> None:
+    for server, host, told in ((1, "host2", "in this genesis already"), (4, "host2", "there is no server 4")):
+        code, _, err = bees("genesis", "home", genesis, folder / host, "--replaces", server)
+        assert (code, told in err.replace("\n", " ")) == (2, True), err
+    json_of("keys", "server", folder / "new1", "--host", "127.0.0.1", "--http")
+    assert json_of("genesis", "home", genesis, folder / "new1", "--replaces", 1)["server"] == 1
+    first, second = (load_config(folder / host / "node.toml") for host in ("host1", "new1"))
+    assert (first.next_key, second.next_key) == ("", second.key)
+    assert (second.server, second.peers.urls) == (1, first.peers.urls)
 
 
 @pytest.mark.parametrize(
