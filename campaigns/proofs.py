@@ -92,7 +92,7 @@ def _sizes(proofs: list[ModelProof], genesis_bytes: bytes, quorum: int) -> dict[
 
 def _times(genesis: Genesis, genesis_bytes: bytes, trusted: TrustedGenesis, proof: bytes) -> dict[str, Any]:
     vote = decode(proof, ModelProof).commit.signatures[0]
-    key = trusted.server_keys[vote.server]
+    key = genesis.servers[vote.server].public_key
     tasks: dict[str, Callable[[], object]] = {
         "light_client_ms": lambda: check_proof(trusted, proof),
         "ledger_ms": lambda: check_model_proof(genesis, decode(proof, ModelProof), is_signed_by),

@@ -26,7 +26,7 @@ from bees.ledger.transactions import Update, sign
 from campaigns.forgeries import commit_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from pathlib import Path
 
 WORLD = shared_world(4, 4)
@@ -68,7 +68,7 @@ async def refusing(_: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def nodes_that(*handlers: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[Nodes]:
+async def nodes_that(*handlers: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncGenerator[Nodes]:
     """Nodes on real HTTP, each of which answers in its way."""
     runners: list[web.AppRunner] = []
     urls: list[str] = []
