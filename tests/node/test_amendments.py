@@ -164,7 +164,7 @@ def test_members_are_amended_while_the_network_runs(
     assert len(device._committees.proved.changes) == 2
     with pytest.raises(NotAMemberError, match="device 2 takes no part any more"):
         asyncio.run(take_part_removed(network))
-    wait_round(network, round_ + 2, 0, 1, REPLACED)
+    wait_round(network, round_ + 1, 0, 1, REPLACED)
     network.close()
 
     check_chains(network, (0, 1, REPLACED))
