@@ -16,7 +16,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     return _strategy(types.type_info(kind))
 
 
-def _strategy(info: types.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911  # a table, one line per type
+def _strategy(info: types.Type) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0911  # a table, one line per type
     match info:
         case types.StructType():
             return st.builds(info.cls, *(_strategy(f.type) for f in info.fields))
@@ -29,6 +29,9 @@ def _strategy(info: types.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911  # a
         case types.IntType():
             lowest = -(2**63) if info.ge is None else info.ge
             return st.integers(lowest, 2**64 - 1 if info.le is None else info.le)
+        case types.FloatType():
+            least = -(2.0**100) if info.gt is None else info.gt
+            return st.floats(least, 2.0**100 if info.le is None else info.le, exclude_min=info.gt is not None)
         case types.BytesType():
             return st.binary(min_size=info.min_length or 0, max_size=info.max_length or 8)
         case types.StrType():

@@ -1,13 +1,14 @@
 """Servers that are cut off from one another and healed, without being told of either.
 
 Where this machine permits it, each server is a host of its own: a network namespace with a cable to a switch, and a cut
-moves cables to another switch. Everywhere else, and here as well, TCP proxies stand between the processes of each two
-servers, and hold back all bytes while they are cut off. In namespaces devices lose their server with it; beside the
-proxies they still reach each server, as devices do that stand at its side.
+moves cables to another switch. Everywhere else TCP proxies stand between the processes of each two servers, and hold
+back all bytes while they are cut off; ``BEES_TEST_PROXIES=1`` asks for them here as well. In namespaces devices lose
+their server with it; beside the proxies they still reach each server, as devices do that stand at its side.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 @pytest.fixture(params=["namespaces", "proxies"])
 def links(request: pytest.FixtureRequest, needs_comet: None) -> Iterator[Links]:
     if request.param == "namespaces" and (reason := Namespaces.missing()):
-        pytest.skip(f"no network namespaces here, so the proxies alone must do: {reason}")
+        pytest.skip(f"no network namespaces here, so the proxies must do: {reason}")
+    if request.param == "proxies" and not Namespaces.missing() and not os.environ.get("BEES_TEST_PROXIES"):
+        pytest.skip("there are network namespaces here; BEES_TEST_PROXIES=1 asks for the proxies as well")
     made = Namespaces(4) if request.param == "namespaces" else Proxies(4)
     try:
         yield made
