@@ -240,13 +240,14 @@ class _Scores:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._known: tuple[Sequence[bytes], list[int]] | None = None
+        self._known: tuple[list[bytes], list[int]] | None = None
 
     def of(self, updates: Sequence[bytes]) -> list[int]:
         """How many evaluation samples each update's model gets right."""
-        if self._known is None or self._known[0] != updates:
+        given = list(updates)  # what is only looked at through a view would equal nothing
+        if self._known is None or self._known[0] != given:
             with self._experiment.timer("evaluate"):
-                self._known = (updates, self._count(updates))
+                self._known = (given, self._count(given))
         return self._known[1]
 
     def _count(self, updates: Sequence[bytes]) -> list[int]:
