@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import bees
 from bees.core.errors import NoDeviceLeftError
 from bees.core.fixed_point import words_to_bytes
+from bees.core.stopwatch import untimed
 from bees.edge.physics import simulate_physics
 from bees.engines.audit import export_chain, verify_chain
 from bees.experiment import lay_groundwork, open_experiment, prepare, prepare_learning
 from bees.ledger.commitments import hash_model
-from bees.simulation import simulate
+from bees.protocol.server import _InOrder
+from bees.simulation import _Scores, simulate
 from bees.study.learning_only import learning_rounds
 
 if TYPE_CHECKING:
@@ -225,3 +228,18 @@ def test_own_policy_and_own_data(usual: RunResult):
     result = run(policy=lambda choices: choices.charge_j > 0, dataset=load_dataset("mnist-7x7"))
     assert hashes(result) == hashes(usual), "where a UE trains does not change what it learns"
     assert all(row.offloading_devices == row.active_devices for row in result.rounds)
+
+
+def test_servers_that_hold_the_same_updates_share_one_evaluation(monkeypatch: pytest.MonkeyPatch):
+    counted: list[list[bytes]] = []
+
+    def count(updates: list[bytes]) -> list[int]:
+        counted.append(updates)
+        return [len(update) for update in updates]
+
+    experiment: Any = SimpleNamespace(timer=untimed)
+    scores = _Scores(experiment)
+    monkeypatch.setattr(scores, "_count", count)
+    for _ in range(3):
+        assert scores.of(_InOrder({0: b"a", 1: b"bc"})) == [1, 2]
+    assert counted == [[b"a", b"bc"]]
