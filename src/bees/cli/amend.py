@@ -152,14 +152,7 @@ def sign(files: Copies, key: ServerKey, target: NewTransaction, as_json: AsJson 
     from bees.proposal_file import read_amend_proposal
 
     whole = joined(files, read_amend_proposal)
-    signed = whole.transaction(read_key_file(key))
-    report = {**_summary(whole), **write_transaction(signed, target)}
-    if as_json:
-        print_json(report)
-    else:
-        size, servers = len(signed.encoding), len(whole.approvals)
-        plain(f"{target}: {size} bytes, approved by {servers} servers, {signed.hash.hex()}")
-        plain(f"hand it in with: bees submit {target} --wait")
+    write_transaction(whole.transaction(read_key_file(key)), target, whole, _summary(whole), as_json=as_json)
 
 
 def _participant(server: int | None, device: int | None) -> tuple[Literal["server", "device"], int]:

@@ -104,14 +104,7 @@ def deploy(files: Copies, key: ServerKey, target: NewTransaction, as_json: AsJso
     from bees.proposal_file import read_contract_proposal
 
     whole = joined(files, read_contract_proposal)
-    signed = whole.transaction(read_key_file(key))
-    report = {**_summary(whole), **write_transaction(signed, target)}
-    if as_json:
-        print_json(report)
-    else:
-        size, servers = len(signed.encoding), len(whole.approvals)
-        plain(f"{target}: {size} bytes, approved by {servers} servers, {signed.hash.hex()}")
-        plain(f"hand it in with: bees submit {target} --wait")
+    write_transaction(whole.transaction(read_key_file(key)), target, whole, _summary(whole), as_json=as_json)
 
 
 def load_code(name: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from bees.cli.console import plain
+from bees.cli.console import plain, print_json
 from bees.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,8 +91,10 @@ def joined(files: list[Path], read: Callable[[Path], P]) -> P:
     return whole
 
 
-def write_transaction(signed: Signed, target: Path) -> dict[str, Any]:
-    """Write a signed transaction into a new file; what to tell of it.
+def write_transaction(
+    signed: Signed, target: Path, proposal: Proposal, summary: dict[str, Any], *, as_json: bool
+) -> None:
+    """Write the signed transaction that a proposal has led to into a new file, and tell of it.
 
     Raises:
         OutputError: the file exists, or cannot be written.
@@ -101,7 +103,12 @@ def write_transaction(signed: Signed, target: Path) -> dict[str, Any]:
 
     with new_file(target) as written:
         written.write(signed.encoding)
-    return {"transaction": str(target), "transaction_hash": signed.hash.hex()}
+    if as_json:
+        print_json({**summary, "transaction": str(target), "transaction_hash": signed.hash.hex()})
+        return
+    size, servers = len(signed.encoding), len(proposal.approvals)
+    plain(f"{target}: {size} bytes, approved by {servers} servers, {signed.hash.hex()}")
+    plain(f"hand it in with: bees submit {target} --wait")
 
 
 def who_approves(proposal: Proposal) -> dict[str, Any]:

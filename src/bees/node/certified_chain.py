@@ -73,7 +73,6 @@ class CertifiedChain:
         self._keeper, self._certifier, self._judge = keeper, certifier, judge
         self._read_blob = read_blob
         self._decided: dict[int, tuple[Block, State, tuple[WantedBlob, ...]]] = {}
-        self._changed: set[int] = set()
         self._callbacks: list[Callable[[CertifiedBlock], None]] = []
         self._proof: tuple[int, ModelProof] | None = None
 
@@ -90,8 +89,6 @@ class CertifiedChain:
             committee: the servers that count in the state before it.
         """
         self._decided[block.header.height] = (block, state, self._keeper.follow(block.batch))
-        if state.members.committee != committee:
-            self._changed.add(block.header.height)
         self._certifier.decide(block.header, committee)
 
     def proof(self) -> ModelProof | None:
@@ -134,9 +131,9 @@ class CertifiedChain:
                     await asyncio.sleep(_PAUSE_S)
         del self._decided[height]
         self._certifier.forget(height)
+        before = state.genesis.committee if self.newest is None else self.newest.state.members.committee
         self.newest = CertifiedBlock(block, commit, state)
-        if height in self._changed:
-            self._changed.discard(height)
+        if state.members.committee != before:
             self.committee_proofs.append(prove_committee(state, block.header, commit))
         for callback in self._callbacks:
             callback(self.newest)

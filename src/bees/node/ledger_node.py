@@ -298,9 +298,10 @@ class LedgerNode:
         """
         return self._chain.proof()
 
-    def committee_proofs(self, after: int) -> Sequence[CommitteeProof]:
-        """One proof for each certified change of the committee, without the first ``after`` ones."""
-        return self._chain.committee_proofs[after:]
+    @property
+    def committee_proofs(self) -> Sequence[CommitteeProof]:
+        """One proof for each certified change of the committee, in order."""
+        return self._chain.committee_proofs
 
     def take_signature(self, signature: HeaderSignature) -> bool:
         """Take in another server's signature; returns whether it was of use. One that is forged changes nothing."""

@@ -68,6 +68,7 @@ class Ledger(Protocol):
     def on_transaction(self, callback: Callable[[Signed], None]) -> None: ...  # noqa: D102
     def read_blob(self, commitment: bytes) -> bytes | None: ...  # noqa: D102
     def proof(self) -> ModelProof | None: ...  # noqa: D102
-    def committee_proofs(self, after: int) -> Sequence[CommitteeProof]: ...  # noqa: D102
+    @property
+    def committee_proofs(self) -> Sequence[CommitteeProof]: ...  # noqa: D102
     def take_signature(self, signature: HeaderSignature) -> bool: ...  # noqa: D102
     def signatures(self, first_height: int, last_height: int) -> Sequence[HeaderSignature]: ...  # noqa: D102

@@ -116,13 +116,13 @@ class RoundApi:
     async def _committee(self, request: web.Request) -> web.Response:
         """Proofs of the changes of the committee after a height, the first of them."""
         after = natural(request, "after", 0)
-        proofs = [proof for proof in self._ledger.committee_proofs(0) if proof.header.height > after]
+        proofs = [proof for proof in self._ledger.committee_proofs if proof.header.height > after]
         return web.Response(body=encode(tuple(proofs[:COMMITTEES_PER_ANSWER])), content_type=_BINARY)
 
     @property
     def _committee_height(self) -> int:
         """Of the block that has brought the newest committee which can be proved; 0 where that is the genesis'."""
-        proofs = self._ledger.committee_proofs(0)
+        proofs = self._ledger.committee_proofs
         return proofs[-1].header.height if proofs else 0
 
     def _described(self) -> bytes:
