@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -33,11 +34,16 @@ BEES = [sys.executable, "-c", "import sys; from bees.cli import main; sys.argv[0
 
 
 def free_base(count: int) -> int:
-    """The first of so many free ports in a row."""
-    for base in range(20_000 + os.getpid() % 20_000, 60_000, count):
+    """The first of so many ports in a row that are free, and stay free while a killed node is away.
+
+    No outgoing connection takes them, nor ``free_ports``, and nobody gets some of those of a network that runs.
+    """
+    slots = range(30_000, 32_700, 20)
+    assert count <= slots.step
+    for base in sorted(slots, key=lambda _: secrets.randbelow(2**32)):
         with ExitStack() as stack:
             try:
-                for port in range(base, base + count):
+                for port in range(base, base + slots.step):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
                 continue

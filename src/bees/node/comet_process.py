@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bees.core.errors import CometError, MissingExtraError
 from bees.engines.disk import explain
 from bees.node.comet import COMET_VERSION
+from bees.node.tied_program import tied
 
 if TYPE_CHECKING:
     from bees.node.comet_client import CometClient, CometStatus
@@ -44,6 +45,8 @@ def find_comet(option: str | None = None) -> Path:
 class CometProcess:
     """One ``cometbft node``, in a process group of its own; its output goes to ``comet.log`` in its home.
 
+    On Linux it does not outlive this process, however that ends.
+
     Attributes:
         home: its folder.
     """
@@ -69,7 +72,7 @@ class CometProcess:
         Raises:
             CometError: it cannot be started.
         """
-        command = [str(self._executable), "node", "--home", str(self.home)]
+        command = tied(str(self._executable), "node", "--home", str(self.home))
         try:
             with self.log.open("ab") as output:
                 self._process = await asyncio.create_subprocess_exec(
