@@ -15,8 +15,8 @@ from campaigns.kills import Kill, Tally, Whole, _block_hashes, _export, _History
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 6
-KILLS = 6
+ROUNDS = 4
+KILLS = 4
 
 
 def test_runs_that_are_killed_and_resumed_end_as_if_nothing_had_been(tmp_path: Path):

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from bees.cli.main import run_command
+
 BEES = Path(sys.executable).with_name("bees")
 
 
@@ -111,11 +113,11 @@ def test_report_can_be_written_again(quick: Path):
 
 
 def test_hashes_do_not_depend_on_threads(quick: Path, tmp_path: Path):
-    for threads in ("1", "2"):
-        folder = tmp_path / threads
-        done = bees("run", "quick", "--set", "blocks=4", "--threads", threads, "--out", folder, "-q")
-        assert done.returncode == 0, done.stderr
-        assert (folder / "rounds.jsonl").read_bytes() == (quick / "rounds.jsonl").read_bytes()
+    cores = json.loads((quick / "environment.json").read_text())["cores"]
+    other = "1" if cores > 1 else "2"
+    done = bees("run", "quick", "--set", "blocks=4", "--threads", other, "--out", tmp_path / "other", "-q")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "other" / "rounds.jsonl").read_bytes() == (quick / "rounds.jsonl").read_bytes()
 
 
 def test_an_output_folder_that_exists_is_refused(quick: Path):
@@ -214,7 +216,7 @@ def test_help_teaches():
     assert "Exit codes" in text
     for command in ("run", "reproduce", "study", "verify", "chain", "report", "bench", "doctor", "presets"):
         assert command in text
-        assert bees(command, "--help").returncode == 0
+        assert run_command([command, "--help"]) == 0
 
 
 def test_shell_completion_is_offered():

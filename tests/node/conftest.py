@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_net import TinyNet
 
+from bees.ledger.genesis import PhaseLengths
 from campaigns.random_network import Devices, RandomNetwork, direct, local_addresses
 from campaigns.random_world import random_world
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from network_rig import Links
+
+PHASES = PhaseLengths(collect=8, attest=5, publish=3, publish_ranks=4)
+"""Every round of a network in which somebody is missing takes so long, and most of these tests are such rounds."""
 
 
 @pytest.fixture
@@ -60,7 +64,8 @@ def make_network(needs_comet: None) -> Iterator[Callable[..., RandomNetwork]]:
         ) -> RandomNetwork:
             addresses = links.addresses if links else local_addresses(4)
             route = links.route if links else direct(addresses)
-            net = RandomNetwork(folder / "net", random_world(4, devices, 256, **world), addresses, route)
+            drawn = random_world(4, devices, 256, **{"phases": PHASES, **world})
+            net = RandomNetwork(folder / "net", drawn, addresses, route)
             stack.callback(net.close)
             stack.callback(Devices(net, known).close)
             return net

@@ -48,10 +48,10 @@ def test_two_of_four_killed_halt_the_network_without_a_fork_and_it_goes_on_when_
     stood_at = max(told["round"] for told in halted.values() if told)
 
     net.start(1)
-    wait_round(net, stood_at + 2, 0, 1, 3)
+    wait_round(net, stood_at + 1, 0, 1, 3)
     net.start(2)
     wait_certified(net, certified_height(net, 0), 2)
-    wait_round(net, stood_at + 2, 2)
+    wait_round(net, stood_at + 2, 0, 1, 2, 3)
     convicted = [told_metrics(net, k)["bees_convicted"] for k in range(4)]
     net.close()
 
@@ -81,6 +81,6 @@ def test_a_node_whose_app_hash_differs_stops_by_itself_and_says_so_in_a_line(
     assert "Traceback" not in log
     stood_at = told_round(net, 0)
     assert stood_at is not None
-    wait_round(net, stood_at["round"] + 2, 0, 1, 2)
+    wait_round(net, stood_at["round"] + 1, 0, 1, 2)
     net.close()
     check_chains(net, range(3))

@@ -58,7 +58,7 @@ def test_one_cut_off_catches_up_and_two_against_two_halt_without_a_fork(
     links.cut(3)
     alone = certified_height(net, 3)
     open_round = max(told["round"] for k in range(3) if (told := told_round(net, k)))
-    wait_round(net, open_round + 2, 0, 1, 2)
+    wait_round(net, open_round + 1, 0, 1, 2)
     lag = {k: (told_round(net, k) or {})["height"] - certified_height(net, k) for k in range(3)}
     assert certified_height(net, 3) <= alone + 2
     assert max(lag.values()) <= 3
@@ -69,7 +69,7 @@ def test_one_cut_off_catches_up_and_two_against_two_halt_without_a_fork(
     links.cut(2, 3)
     time.sleep(1.5)  # what was on its way
     halted = [certified_height(net, k) for k in range(4)]
-    time.sleep(3)
+    time.sleep(2)
     assert [certified_height(net, k) for k in range(4)] == halted
     assert max(halted) - min(halted) <= 2
     links.heal()

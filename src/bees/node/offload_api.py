@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from aiohttp import web
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from bees.node.metrics import Metrics
     from bees.node.offloading import Offloading, Training
     from bees.node.ports import Ledger
+
+Word = TypeVar("Word", Offer, Withdrawal)
 
 _CHUNK_BYTES = 64 * 1024
 _UPLOADS_WAITING = 100
@@ -113,13 +115,7 @@ class OffloadApi:
         )
 
     async def _take_offer(self, request: web.Request) -> web.Response:
-        word = read_word(request.headers.get(OFFLOAD_HEADER))
-        offer = word.body
-        if not isinstance(offer, Offer):
-            raise MalformedRequestError(f"the header {OFFLOAD_HEADER} must hold an offer")
-        key = self._author_key(offer)
-        if not is_word_of(word, key):
-            raise BadSignatureError("Offer", offer.device)
+        offer, key = self._word(request, Offer)
         self._check(offer)
         size = offer.data_bytes + SEAL_BYTES
         if request.content_length is None:
@@ -136,17 +132,11 @@ class OffloadApi:
         return web.json_response({"status": "held", "last_round": offer.last_round}, status=202)
 
     async def _stop(self, request: web.Request) -> web.Response:
-        word = read_word(request.headers.get(OFFLOAD_HEADER))
-        body = word.body
-        if not isinstance(body, Withdrawal):
-            raise MalformedRequestError(f"the header {OFFLOAD_HEADER} must hold a withdrawal")
-        key = self._author_key(body)
-        if not is_word_of(word, key):
-            raise BadSignatureError("Withdrawal", body.device)
-        stood = await asyncio.to_thread(self._offers.withdraw, body.device, body.serial, key)
-        self._offloading.forget(body.device)
+        withdrawal, key = self._word(request, Withdrawal)
+        stood = await asyncio.to_thread(self._offers.withdraw, withdrawal.device, withdrawal.serial, key)
+        self._offloading.forget(withdrawal.device)
         self._metrics.raw_data.set(self._offers.size_bytes)
-        _log.info("a device offloads no more; its data are deleted", device=body.device)
+        _log.info("a device offloads no more; its data are deleted", device=withdrawal.device)
         return web.json_response({"status": "deleted" if stood else "none"})
 
     async def _offer(self, request: web.Request) -> web.Response:
@@ -178,6 +168,22 @@ class OffloadApi:
         except TimeoutError:
             pass
         return web.json_response(_described(training))
+
+    def _word(self, request: web.Request, kind: type[Word]) -> tuple[Word, bytes]:
+        """What the header says, and the key of the device that has signed it.
+
+        Raises:
+            MalformedRequestError: it says nothing of that kind.
+            BadSignatureError: the device has not signed it.
+            OfferRefusedError, TransactionError: see ``_author_key``.
+        """
+        word = read_word(request.headers.get(OFFLOAD_HEADER))
+        if not isinstance(word.body, kind):
+            raise MalformedRequestError(f"the header {OFFLOAD_HEADER} holds no {kind.__name__}")
+        key = self._author_key(word.body)
+        if not is_word_of(word, key):
+            raise BadSignatureError(kind.__name__, word.body.device)
+        return word.body, key
 
     def _author_key(self, word: Offer | Withdrawal) -> bytes:
         """The key of the device that speaks.

@@ -94,6 +94,7 @@ RC: Final[dict[str, Any]] = {
     "ytick.labelsize": LABEL_PT - 0.5,
     "ytick.major.size": 0.0,
 }
+_LAYOUT_FIXED: Final[dict[str, Any]] = {"figure.constrained_layout.use": False}
 
 
 class Label(NamedTuple):
@@ -124,7 +125,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with matplotlib.style.context(["default", RC]):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            # With any engine, even the one called "none", Matplotlib draws twice whenever it writes a file.
+            with matplotlib.style.context([_LAYOUT_FIXED]):
+                figure.set_layout_engine(None)
             return figure
 
     return under_style
@@ -222,7 +225,7 @@ def svg_text(figure: Figure, *, page_font: bool = False) -> str:
         page_font: leave text as text, to be set in the font of the page that it stands in, instead of as outlines.
     """
     buffer = io.StringIO()
-    with matplotlib.style.context(["default", {**RC, "svg.fonttype": "none" if page_font else "path"}]):
+    with matplotlib.style.context(["default", RC, _LAYOUT_FIXED, {"svg.fonttype": "none" if page_font else "path"}]):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
@@ -230,7 +233,7 @@ def svg_text(figure: Figure, *, page_font: bool = False) -> str:
 def png_bytes(figure: Figure) -> bytes:
     """The figure as PNG, the same bytes for the same figure on the same Matplotlib."""
     buffer = io.BytesIO()
-    with matplotlib.style.context(["default", RC]):
+    with matplotlib.style.context(["default", RC, _LAYOUT_FIXED]):
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
