@@ -73,7 +73,7 @@ mutants: $(READY) ## Break the ledger's code in small ways, and see whether the 
 contracts: $(READY) ## Build the WebAssembly contracts from contracts/*.c
 	$(BIN)/python -m bees.contract.build
 
-cometbft: $(READY) ## Install CometBFT, the engine of a real network, into .venv/bin (needs Go)
+cometbft: ## Install CometBFT, the engine of a real network, into .venv/bin (needs Go)
 	@command -v go >/dev/null || { echo "CometBFT is installed with Go 1.22 or newer, see https://go.dev/doc/install" >&2; exit 2; }
 	GOBIN=$(abspath $(BIN)) go install github.com/cometbft/cometbft/cmd/cometbft@$(COMETBFT)
 

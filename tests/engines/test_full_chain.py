@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from small_world import World
 
 SERVERS, DEVICES, PARAMETERS, ROUNDS = 20, 100, 19_885, 50
-CHANGES = 20
+CHANGES = 12
 
 
 class Digest(io.RawIOBase):

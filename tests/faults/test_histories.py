@@ -6,20 +6,26 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 
 import pytest
 from msgspec.structs import replace
 
-from bees.faults.history import run_history
+from bees.faults.history import HistoryResult, run_history
 from bees.faults.plan import Liar, Partition, draw_plan
 from bees.faults.play import NOTHING_RAISES, play
 
 SAMPLE = range(100, 108)
 
 
+@cache
+def sampled(seed: int) -> HistoryResult:
+    return run_history(draw_plan(seed))
+
+
 @pytest.mark.parametrize("seed", SAMPLE)
 def test_no_invariant_breaks_with_6_liars_of_20(seed: int) -> None:
-    result = run_history(draw_plan(seed))
+    result = sampled(seed)
     assert result.violation == "", result.detail
     assert result.rounds - result.skipped >= 2
     assert sum(result.counts.values()) > 0, "a history in which nothing goes wrong shows nothing"
@@ -30,7 +36,7 @@ def test_the_same_seed_gives_the_same_history_in_another_process_too() -> None:
     assert here == [run_history(draw_plan(seed, servers=8)) for seed in range(3)]
     assert len({result.digest for result in here}) == 3
     code = (
-        "from bees.faults.history import run_history\nfrom bees.faults.plan import draw_plan\n"
+        "from bees.faults.history import HistoryResult, run_history\nfrom bees.faults.plan import draw_plan\n"
         "for seed in reversed(range(3)): print(run_history(draw_plan(seed, servers=8)).digest)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "4000"}
@@ -51,7 +57,7 @@ def test_who_was_cut_off_catches_up_while_liars_ask_without_end() -> None:
 
 
 def test_crashes_lose_writes_often_enough_to_matter() -> None:
-    counts = sum((Counter(run_history(draw_plan(seed)).counts) for seed in SAMPLE), Counter[str]())
+    counts = sum((Counter(sampled(seed).counts) for seed in SAMPLE), Counter[str]())
     assert counts["crash that lost writes"] > 0.2 * counts["crash"]
 
 

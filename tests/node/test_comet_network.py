@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
@@ -17,7 +16,6 @@ from bees.engines.prove import prove_from_file
 from bees.engines.restore import restore
 from bees.ledger.aggregation import ContractExecutor
 from bees.ledger.block import Block
-from bees.node.comet_process import find_comet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,25 +96,3 @@ def test_four_servers_go_on_when_one_is_killed_and_the_embedded_engine_finds_the
     assert replayed_on_the_embedded_engine(net.world, longest) == max(chains, key=len)
     assert prove_from_file(longest).proof.outcome.round == verify_chain(longest).round
     assert sum(len(entry.block.batch.transactions) for entry in iter_chain(longest)) > 0
-
-
-def test_a_server_whose_state_is_tampered_with_stops_by_itself_and_says_why(make_net: Callable[..., TinyNet]):
-    net = make_net(4)
-    net.start(0, 1, 2)
-    net.start(3, tamper=5)
-    status = net.processes[3].wait(60)
-    log = (net.home(3) / "node.log").read_text()
-    assert status == 1, net.logs()
-    assert "error: block 6: app hash differs from the chain's: servers" in log
-    assert "Traceback" not in log
-    net.wait_height(net.height(0) + 3, 0, 1, 2)
-
-    # What the message says puts it right. The wrong header that it has signed keeps it from signing that height again.
-    subprocess.run([find_comet(), "reset-state", "--home", net.home(3) / "comet"], check=True, capture_output=True)
-    for name in ("chain.db", "chain.db-wal", "chain.db-shm"):
-        (net.home(3) / name).unlink(missing_ok=True)
-    net.start(3)
-    net.wait_height(net.height(0) + 2)
-    net.close()
-    assert "this server has signed another header before" in (net.home(3) / "node.log").read_text()
-    assert verify_chain(net.home(3) / "chain.db").valid

@@ -60,7 +60,7 @@ class TinyNet:
     def abci(self, server: int) -> str:
         return f"unix://{self.home(server)}/abci.sock"
 
-    def start(self, *servers: int, tamper: int = 0) -> None:
+    def start(self, *servers: int) -> None:
         for k in servers:
             self.reap(k)
             options: dict[str, Any] = {
@@ -71,7 +71,6 @@ class TinyNet:
                 "abci": self.abci(k),
                 "ports": ",".join(map(str, self.http)),
                 "rpc": self.rpc[k],
-                "tamper": tamper,
             }
             command = [sys.executable, str(_NODE), *(f"--{name}={value}" for name, value in options.items())]
             log = (self.home(k) / "node.log").open("a")

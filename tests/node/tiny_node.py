@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 import aiohttp
 import structlog
 from aiohttp import web
-from msgspec.structs import replace
 
 from bees.core.canonical import decode, encode
 from bees.core.errors import BeesError, CometError, MissingBlobError, TransactionError
 from bees.engines.blobs import MemoryBlobStore
 from bees.faults.world import FaultWorld, evaluate, samples_of, train
-from bees.ledger.state import Phase, state_tree
+from bees.ledger.state import Phase
 from bees.node.certificates import HeaderSignature
 from bees.node.comet_process import CometProcess, find_comet
 from bees.node.ledger_node import LedgerNode, LedgerSettings
@@ -142,18 +141,6 @@ class Duties:
         await self.node._judge.obtain(WantedBlob(state.updates[device].commitment, device, state.round, ()))
 
 
-def tamper(node: LedgerNode, height: int) -> None:
-    """From a height on, this server believes that server 0 has one millijoule more."""
-
-    def change(state: State) -> None:
-        if state.height == height:
-            first, *others = state.servers
-            wrong = replace(state, servers=(replace(first, battery_mj=first.battery_mj + 1), *others))
-            node._application.state, node._application.app_hash = wrong, state_tree(wrong).root
-
-    node.on_block(change)
-
-
 async def main(options: argparse.Namespace) -> int:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
@@ -166,8 +153,6 @@ async def main(options: argparse.Namespace) -> int:
     key = world.server_keys[options.server]
     args = (world.machine, world.initial_model, MemoryBlobStore(), peers)
     node = LedgerNode(settings, world.signed, options.server, key, *args)
-    if options.tamper:
-        tamper(node, options.tamper)
     await node.start()
     runner = web.AppRunner(serve(node), access_log=None)
     await runner.setup()
@@ -199,7 +184,7 @@ async def main(options: argparse.Namespace) -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    for name in ("server", "servers", "devices", "rpc", "tamper"):
+    for name in ("server", "servers", "devices", "rpc"):
         parser.add_argument(f"--{name}", type=int, default=0)
     for name in ("folder", "abci", "ports"):
         parser.add_argument(f"--{name}", required=True)
