@@ -15,6 +15,7 @@ MINUTES ?= 60
 JOBS ?= 2
 # What orders blocks in a real network; `bees.node.comet` names the same version.
 COMETBFT ?= v0.38.21
+COMET_READY := $(VENV)/.cometbft-$(COMETBFT)
 # `make lock UPGRADE=` pins only what pyproject.toml has newly asked for.
 UPGRADE ?= --upgrade
 
@@ -23,10 +24,11 @@ UPGRADE ?= --upgrade
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Python compiles what is imported when it is; compiling all that is installed takes half a minute.
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "BEES needs Python 3.11 or newer; none was found. Try: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -73,9 +75,13 @@ mutants: $(READY) ## Break the ledger's code in small ways, and see whether the 
 contracts: $(READY) ## Build the WebAssembly contracts from contracts/*.c
 	$(BIN)/python -m bees.contract.build
 
-cometbft: ## Install CometBFT, the engine of a real network, into .venv/bin (needs Go)
+cometbft: $(READY) $(COMET_READY) ## Install CometBFT, the engine of a real network, into .venv/bin (needs Go)
+
+# Needs no Python, so that `make -j2 cometbft` installs both at once.
+$(COMET_READY):
 	@command -v go >/dev/null || { echo "CometBFT is installed with Go 1.22 or newer, see https://go.dev/doc/install" >&2; exit 2; }
 	GOBIN=$(abspath $(BIN)) go install github.com/cometbft/cometbft/cmd/cometbft@$(COMETBFT)
+	@touch $@
 
 lock: $(READY) ## Pin the newest dependencies again
 	$(BIN)/python -m pip install --quiet uv
