@@ -81,7 +81,8 @@ class Target:
                     break
                 if pause_s:
                     await asyncio.wait((answer,), timeout=pause_s)
-            self.note(await asyncio.wait_for(answer, _PATIENCE_S))
+            async with asyncio.timeout(_PATIENCE_S):
+                self.note(await answer)
         except TimeoutError:
             self.outcomes["no answer"] += 1
         except OSError as error:

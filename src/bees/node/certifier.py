@@ -124,7 +124,8 @@ class Certifier:
         if not is_behind:
             self._news.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), self._pull_after_s)
+                async with asyncio.timeout(self._pull_after_s):
+                    await self._news.wait()
                 return
         if height >= first:
             pulled = await self._peers.pull_signatures(first, min(height, first + HEIGHTS_PER_PULL - 1))

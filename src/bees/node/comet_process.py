@@ -127,7 +127,8 @@ class CometProcess:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, how)
             try:
-                await asyncio.wait_for(process.wait(), _STOP_S)
+                async with asyncio.timeout(_STOP_S):
+                    await process.wait()
             except TimeoutError:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
