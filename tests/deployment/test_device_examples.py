@@ -26,18 +26,8 @@ ROUNDS, ACCEPTED = 3, 2
 def net(tmp_path_factory: pytest.TempPathFactory, needs_comet: None) -> Iterator[Path]:
     """Four servers and two devices that run; a COLLECT is over at once when the examples hand in as well."""
     folder = tmp_path_factory.mktemp("devnet") / "net"
-    sizes = (
-        "-n",
-        4,
-        "-k",
-        2 + len(LIBRARIES),
-        "--own-devices",
-        len(LIBRARIES),
-        "--port",
-        free_base(20),
-        "--block-time",
-        0.2,
-    )
+    own = len(LIBRARIES)
+    sizes = ("-n", 4, "-k", 2 + own, "--own-devices", own, "--port", free_base(), "--block-time", 0.2)
     try:
         run("devnet", "up", *sizes, "--scenario", "quick", "--detach", "--dir", folder, "--json")
         yield folder

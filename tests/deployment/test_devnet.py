@@ -33,14 +33,13 @@ ROUNDS = 10
 BEES = [sys.executable, "-c", "import sys; from bees.cli import main; sys.argv[0] = 'bees'; main()"]
 
 
-def free_base(count: int) -> int:
-    """The first of so many ports in a row that are free, and stay free while a killed node is away.
+def free_base() -> int:
+    """The first of 20 ports in a row, enough for four nodes, that are free and stay free while a killed node is away.
 
     No outgoing connection takes them, nor ``free_ports``, and nobody gets some of those of a network that runs.
     """
     slots = range(30_000, 32_700, 20)
-    assert count <= slots.step
-    for base in sorted(slots, key=lambda _: secrets.randbelow(2**32)):
+    for base in secrets.SystemRandom().sample(slots, len(slots)):
         with ExitStack() as stack:
             try:
                 for port in range(base, base + slots.step):
@@ -59,7 +58,7 @@ def run(*arguments: object, timeout_s: float = 300) -> Any:
 
 def test_ten_rounds_of_mnist_on_four_nodes_learn_and_verify(tmp_path: Path, needs_comet: None):
     folder = tmp_path / "net"
-    sizes = ("-n", 4, "-k", 12, "--port", free_base(20), "--block-time", 0.2)
+    sizes = ("-n", 4, "-k", 12, "--port", free_base(), "--block-time", 0.2)
     report = run("devnet", "up", *sizes, "--rounds", ROUNDS, "--dir", folder, "--json")
     accuracy = [row["accuracy"] for row in report["rounds"]]
     assert len(accuracy) >= ROUNDS - 1  # a quick round may be over before the watch has seen it open
@@ -88,7 +87,7 @@ def plan(folder: Path, **changes: Any) -> Plan:
         "devices": 5,
         "scenario": "quick",
         "overrides": (),
-        "base_port": free_base(15),
+        "base_port": free_base(),
         "block_s": 0.2,
         "cometbft": "cometbft",
     }
@@ -107,7 +106,7 @@ def test_what_is_laid_is_whole_and_private(tmp_path: Path):
 
 def test_ports_that_are_taken_are_told(tmp_path: Path):
     with socket.socket() as taken:
-        base = free_base(15)
+        base = free_base()
         taken.bind(("127.0.0.1", base + 7))
         taken.listen()
         with pytest.raises(InputError, match=f"port {base + 7} is taken"):
@@ -117,7 +116,7 @@ def test_ports_that_are_taken_are_told(tmp_path: Path):
 
 def test_a_node_that_is_killed_catches_up_and_no_round_is_lost(tmp_path: Path, needs_comet: None):
     folder = tmp_path / "net"
-    sizes = ("-n", 4, "-k", 4, "--port", free_base(20), "--block-time", 0.2, "--scenario", "quick")
+    sizes = ("-n", 4, "-k", 4, "--port", free_base(), "--block-time", 0.2, "--scenario", "quick")
     waits = ("--set", "ledger.attest_heights=6", "--set", "ledger.publish_heights=3")  # for the one that is killed
     with ExitStack() as stack:
         run("devnet", "up", *sizes, *waits, "--offload", 1, "--detach", "--dir", folder, "--json")

@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_history_in_another_process_too() -> None:
     assert here == [run_history(draw_plan(seed, servers=8)) for seed in range(3)]
     assert len({result.digest for result in here}) == 3
     code = (
-        "from bees.faults.history import HistoryResult, run_history\nfrom bees.faults.plan import draw_plan\n"
+        "from bees.faults.history import run_history\nfrom bees.faults.plan import draw_plan\n"
         "for seed in reversed(range(3)): print(run_history(draw_plan(seed, servers=8)).digest)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "4000"}

@@ -13,6 +13,8 @@ import pytest
 
 from bees.node.tied_program import tied
 
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+
 PARENT = """
 import subprocess, sys, time
 from bees.node.tied_program import tied
@@ -29,7 +31,7 @@ def _lives(pid: int) -> bool:
     return False
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@on_linux
 def test_a_program_that_takes_no_request_to_end_ends_with_its_parent():
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -51,13 +53,13 @@ def test_it_gets_its_arguments_and_its_status_counts():
     assert (done.stdout, done.returncode) == ("a b|c\n", 3)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@on_linux
 def test_what_cannot_be_started_is_told_in_one_line():
     done = subprocess.run(tied("/no/such"), capture_output=True, text=True, check=False)
     assert (done.stderr, done.returncode) == ("/no/such cannot be started: No such file or directory\n", 126)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@on_linux
 def test_a_parent_that_has_died_too_early_is_noticed():
     command = tied("/bin/echo", "started")
     command[4] = "1"
